@@ -1,0 +1,1 @@
+//! One TOML configuration; unknown keys are errors.

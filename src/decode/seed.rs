@@ -1,0 +1,1 @@
+//! `serde_json` seeds straight into Arrow builders.

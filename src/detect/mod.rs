@@ -1,0 +1,54 @@
+//! Detectors: each folds the rows of one rule in one partition, and says what it found.
+//!
+//! A detector knows no stream, no sink, no config and no clock but the times of its rows. It cannot fail.
+
+pub mod aggregate;
+pub mod r#match;
+pub mod panes;
+pub mod suppress;
+pub mod table;
+pub mod threshold;
+
+use std::fmt;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::alert::{Blind, Finding};
+use crate::event::{Key, Slice, Timestamp};
+
+/// One rule's memory in one partition.
+pub trait Detector: Send {
+    /// Folds rows in order; before each, and at the end up to `until`, fires what is due. No rows = a tick.
+    fn fold(&mut self, rows: &Slice<'_>, until: Timestamp, found: &mut Found);
+    /// Windows and panes that wait to be judged.
+    fn pending(&self) -> u64;
+    /// When the next timer is due; may be earlier than anything happens, never later.
+    fn next_due(&self) -> Option<Timestamp>;
+    /// Its state, a row per key.
+    fn save(&self) -> RecordBatch;
+    /// Replaces its state by what `save` made.
+    fn load(&mut self, table: &RecordBatch) -> Result<(), StateError>;
+    /// Forgets a key.
+    fn forget(&mut self, key: Key);
+}
+
+/// What a fold found, and what it could not see.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Findings, in any order: each says where it stands.
+    pub findings: Vec<Finding>,
+    /// What was late, capped, refused.
+    pub blind: Blind,
+}
+
+/// A saved state that this version cannot read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateError(pub String);
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read saved state: {}", self.0)
+    }
+}
+
+impl std::error::Error for StateError {}

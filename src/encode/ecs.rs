@@ -1,0 +1,1 @@
+//! ECS 9 document for Elastic and OpenSearch.

@@ -1,0 +1,4 @@
+//! Alert → bytes: one file a wire format.
+
+pub mod ecs;
+pub mod plain;

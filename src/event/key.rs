@@ -1,0 +1,119 @@
+//! What a rule counts by: typed values, and a 128-bit hash of them.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::Value;
+
+/// A hash of typed, length-prefixed values; the values themselves lie beside the state. 128 bits of SipHash-2-4 under
+/// a constant of the format, so that a key is the same in every process, replay and checkpoint. The maps that hold
+/// keys salt them once more per process, so that nobody outside can aim at their buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u128);
+
+/// Feeds typed values into a [`Key`], or any other 128-bit name that must never change.
+pub struct KeyHasher(SipHasher24);
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        KeyHasher(SipHasher24::new_with_keys(0x666c_6565_7477_6172, 0x6465_6e2d_6b65_7931))
+    }
+}
+
+impl KeyHasher {
+    /// NULL, which is a key value of its own.
+    pub fn null(&mut self) {
+        self.0.write_u8(0);
+    }
+
+    /// A bool.
+    pub fn bool(&mut self, value: bool) {
+        self.0.write_u8(1);
+        self.0.write_u8(u8::from(value));
+    }
+
+    /// An integer.
+    pub fn int(&mut self, value: i64) {
+        self.0.write_u8(2);
+        self.0.write(&value.to_le_bytes());
+    }
+
+    /// A text: its length goes first, so that ("a", "bc") and ("ab", "c") differ.
+    pub fn text(&mut self, value: &str) {
+        self.bytes(3, value.as_bytes());
+    }
+
+    /// A float by its bits (never a key; distinct values may be floats).
+    pub fn float(&mut self, value: f64) {
+        self.0.write_u8(4);
+        self.0.write(&(value + 0.0).to_bits().to_le_bytes());
+    }
+
+    /// An instant.
+    pub fn time(&mut self, value: i64) {
+        self.0.write_u8(5);
+        self.0.write(&value.to_le_bytes());
+    }
+
+    /// Any value.
+    pub fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(b) => self.bool(*b),
+            Value::Int(i) => self.int(*i),
+            Value::Float(x) => self.float(*x),
+            Value::Text(t) => self.text(t),
+            Value::Time(t) => self.time(t.0),
+            Value::List(items) => {
+                self.bytes(6, &(items.len() as u64).to_le_bytes());
+                items.iter().for_each(|v| self.value(v));
+            }
+        }
+    }
+
+    /// Tagged, length-prefixed bytes.
+    pub fn bytes(&mut self, tag: u8, bytes: &[u8]) {
+        self.0.write_u8(tag);
+        self.0.write(&(bytes.len() as u64).to_le_bytes());
+        self.0.write(bytes);
+    }
+
+    /// The hash of all that was fed.
+    pub fn finish(&self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+}
+
+impl Key {
+    /// The key of these values.
+    pub fn of(values: &[Value]) -> Key {
+        let mut hasher = KeyHasher::default();
+        values.iter().for_each(|v| hasher.value(v));
+        Key(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_typed_and_length_prefixed() {
+        let t = |s: &str| Value::text(s);
+        assert_ne!(Key::of(&[t("a"), t("bc")]), Key::of(&[t("ab"), t("c")]));
+        assert_ne!(Key::of(&[Value::Int(1)]), Key::of(&[t("1")]));
+        assert_ne!(Key::of(&[Value::Null]), Key::of(&[t("")]));
+        assert_ne!(Key::of(&[]), Key::of(&[Value::Null]));
+        assert_eq!(Key::of(&[Value::Float(-0.0)]), Key::of(&[Value::Float(0.0)]));
+    }
+
+    /// The format of ids and checkpoints: if this changes, every alert id changes.
+    #[test]
+    fn the_hash_is_part_of_the_format() {
+        assert_eq!(
+            Key::of(&[Value::text("V1"), Value::Int(39)]).0,
+            Key::of(&[Value::text("V1"), Value::Int(39)]).0
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! NDJSON, gzip and zstd in.

@@ -1,0 +1,1 @@
+//! Settings, checks, consumer and producer: the only home of rdkafka.

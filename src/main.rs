@@ -1,0 +1,3 @@
+//! The `fleetwarden` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Prometheus metrics: plain counters a worker, merged at scrape.

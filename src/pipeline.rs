@@ -1,0 +1,1 @@
+//! Everything that happens to one partition, in order; one `&mut` method.

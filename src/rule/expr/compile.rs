@@ -1,0 +1,1 @@
+//! Tree → DataFusion physical expression.

@@ -1,0 +1,1 @@
+//! Our own kernels: arithmetic and functions that give a value or NULL, never an error.

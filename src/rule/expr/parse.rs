@@ -1,0 +1,1 @@
+//! SQL text → checked tree, with every problem and its place.

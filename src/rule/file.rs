@@ -1,0 +1,1 @@
+//! A rule file as it was typed, with the place of everything.

@@ -1,0 +1,7 @@
+//! Start and stop; `Signal → Action`; what executes actions; delivery; metrics and health.
+
+pub mod delivery;
+pub mod http;
+pub mod replay;
+pub mod thread;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The thread that executes a worker's actions against Kafka.

@@ -1,0 +1,1 @@
+//! The mathematics: one estimator a file, plain numbers in and out.
