@@ -33,6 +33,19 @@ pub struct Picked {
     pub values: Vec<Column>,
 }
 
+impl Picked {
+    /// No rows of no batch: what a tick folds.
+    pub fn empty() -> Picked {
+        Picked {
+            of: Arc::new(EventBatch::empty()),
+            rows: Vec::new(),
+            steps: Vec::new(),
+            keys: Arc::from([]),
+            values: Vec::new(),
+        }
+    }
+}
+
 /// A partition's part of what was picked.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {

@@ -25,7 +25,7 @@ pub struct RuleSet {
     /// Over all rules: fingerprints, and what else shapes their alerts.
     pub hash: u128,
     /// The rules, sorted by id.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Arc<Rule>>,
     /// Per stream that some rule reads: what is evaluated once per batch.
     pub scans: BTreeMap<Arc<str>, scan::StreamScan>,
 }
