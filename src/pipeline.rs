@@ -55,6 +55,18 @@ pub struct RuleCounters {
     pub blind: Blind,
 }
 
+impl RuleCounters {
+    /// Adds what the rule has done elsewhere.
+    pub fn merge(&mut self, other: &RuleCounters) {
+        for (severity, n) in &other.alerts {
+            *self.alerts.entry(*severity).or_default() += n;
+        }
+        self.folded += other.folded;
+        self.shadowed += other.shadowed;
+        self.blind.merge(&other.blind);
+    }
+}
+
 /// What goes in.
 pub enum Input<'a> {
     /// Records were read.

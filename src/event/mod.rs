@@ -109,10 +109,6 @@ pub struct Span {
     pub source: u16,
     /// Its rows.
     pub rows: Range<usize>,
-    /// Where reading goes on.
-    pub next_offset: i64,
-    /// Every record of the partition in the batch, rejects included: what moves time.
-    pub marks: Vec<Mark>,
 }
 
 /// A record as time sees it.
