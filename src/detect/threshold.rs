@@ -305,7 +305,12 @@ fn ends_that_contain(plan: &Plan, state: &KeyState, row: &Row<'_>) -> Vec<Timest
         let later = state.within(row.index.saturating_add(1), row.index.saturating_add(cut.panes - 1));
         ends.extend(later.iter().map(|pane| cut.start(pane.index)));
     }
-    ends.retain(|end| *end >= row.time && cut.measure(*end).saturating_sub(own) < cut.span());
+    // Where exact counts and panes stand beside each other, a row is contained if either of them sees it.
+    let exact = !plan.spec.rings.is_empty();
+    ends.retain(|end| {
+        let by_panes = cut.measure(*end).saturating_sub(own) < cut.span();
+        *end >= row.time && (by_panes || (exact && end.0.saturating_sub(row.time.0) < cut.window))
+    });
     ends.sort_unstable();
     ends.dedup();
     ends

@@ -149,7 +149,8 @@ fn check(case: &Path) {
         let again = scenario.run(&scenario.events, batch, save_every);
         assert_eq!(bodies, again, "{name}: batch {batch}, saved and loaded every {save_every:?}");
     }
-    if scenario.rules.rules.iter().any(|rule| rule.key.is_empty() || rule.info.id.contains("alone")) {
+    // Alerts a second are counted per rule: there a neighbour must show.
+    if case.ends_with("law-29-a-hundred-alerts-a-second-alone") {
         return;
     }
     let alone: Vec<Json> = bodies.iter().filter_map(|body| placeless(body)).collect();
