@@ -1,7 +1,7 @@
 //! A server for tests: keeps documents as OpenSearch does, and misbehaves as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -196,27 +196,62 @@ pub fn breaking(limit: usize) -> (String, Arc<Mutex<usize>>) {
     let count = broken.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                head.extend_from_slice(&byte);
-            }
-            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-            let length = head.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
-            let length: usize = length.map_or(0, |text| text.trim().parse().unwrap());
-            if length > limit {
+            if !take(stream.unwrap(), limit) {
                 *count.lock().unwrap() += 1;
-                continue;
             }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let documents = body.iter().filter(|b| **b == b'\n').count() / 2;
-            let items = vec![json!({"create": {"status": 201}}); documents];
-            let text = json!({"items": items}).to_string();
-            let length = text.len();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
-                .unwrap();
         }
     });
     (url, broken)
+}
+
+/// A server for `localhost` behind TLS, whose certificate the authority in `testdata/wire/tls/ca.pem` vouches for.
+/// It takes one request after the other, as long as the client trusts it.
+pub fn encrypted() -> String {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    let pem = |name: &str| std::fs::read(tls(name)).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(&pem("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(&pem("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            take(rustls::StreamOwned::new(connection, stream.unwrap()), usize::MAX);
+        }
+    });
+    url
+}
+
+/// A file of the certificates for tests.
+pub fn tls(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/wire/tls").join(name)
+}
+
+/// Answers one `_bulk` request with 201 for each document; false if it is none or too long.
+fn take<S: std::io::Read + std::io::Write>(mut stream: S, limit: usize) -> bool {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return false;
+        }
+        head.extend_from_slice(&byte);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
+    let length: usize = length.map_or(0, |text| text.trim().parse().unwrap());
+    if length > limit {
+        return false;
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let documents = body.iter().filter(|b| **b == b'\n').count() / 2;
+    let text = json!({"items": vec![json!({"create": {"status": 201}}); documents]}).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
+    stream.write_all((head + &text).as_bytes()).unwrap();
+    stream.flush().unwrap();
+    true
 }

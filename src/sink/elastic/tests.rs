@@ -4,7 +4,7 @@ use super::*;
 use crate::encode::ecs::tests::{assert_golden, sample};
 use crate::event::Timestamp;
 use crate::sink::Secret;
-use crate::sink::fault::{Reply, Server, breaking, error_body, items};
+use crate::sink::fault::{Reply, Server, breaking, encrypted, error_body, items, tls};
 
 fn sink(config: &ElasticConfig) -> Elastic {
     Elastic::open(config).unwrap()
@@ -78,8 +78,8 @@ async fn each_document_has_its_own_outcome() {
     let detail = "failed to parse 'SECRET-VIN': inner".to_string();
     let why = "400 mapper_parsing_exception (index fleetwarden-alerts-2026.11)".to_string();
     assert_eq!(got[3], Outcome::Refused { why, detail });
-    for at in 4..7 {
-        let Outcome::Failed(Trouble::Blocked { why, .. }) = &got[at] else { panic!("{:?}", got[at]) };
+    for outcome in &got[4..7] {
+        let Outcome::Failed(Trouble::Blocked { why, .. }) = outcome else { panic!("{outcome:?}") };
         assert!(!why.contains("SECRET"), "{why}");
     }
     let Outcome::Refused { why, .. } = &got[7] else { panic!("{:?}", got[7]) };
@@ -250,6 +250,24 @@ async fn credentials_are_sent_and_never_shown() {
     key.attempt(&items([1])).await.unwrap();
     assert!(!format!("{key:?}").contains("a2V5"));
     assert_eq!(server.seen("_bulk")[1].headers["authorization"], "ApiKey a2V5");
+}
+
+#[tokio::test]
+async fn only_a_trusted_server_is_told_anything() {
+    let open = |ca_file: Option<&str>| {
+        let mut config: ElasticConfig = toml::from_str(&format!("url = '{}'", encrypted())).unwrap();
+        (config.gzip, config.template) = (false, false);
+        config.ca_file = ca_file.map(tls);
+        Elastic::open(&config)
+    };
+    let got = open(Some("ca.pem")).unwrap().attempt(&items([1])).await;
+    assert_eq!(got.unwrap(), [Outcome::Delivered]);
+    let got = open(Some("other.pem")).unwrap().attempt(&items([1])).await.unwrap_err();
+    assert!(format!("{got:?}").contains("certificate"), "{got:?}");
+    // A machine without any certificates says so at the start; all others distrust the server.
+    if let Ok(mut sink) = open(None) {
+        assert!(sink.attempt(&items([1])).await.is_err());
+    }
 }
 
 #[test]
