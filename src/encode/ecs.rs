@@ -1,8 +1,9 @@
 //! Elastic Common Schema 9.4: the document of an alert for Elasticsearch and OpenSearch.
 //!
-//! What the schema has a field for stands there; all else stands under `fleetwarden`. Observations are a list of
-//! `{name, value, number}` and never members of their own name, since one rule's int is another rule's text and the
-//! first of them would fix the type for both. `value` is always text, `number` is there where it is one.
+//! What the schema has a field for stands there; all else stands under `fleetwarden`. Observations are a list
+//! of `{name, value, number}` and never members of their own name, since one rule's int is another rule's
+//! text and the first of them would fix the type for both. `value` is always text, `number` is there where it
+//! is one.
 //!
 //! Not here: where documents go, and the types that an index gives them (`sink/template`).
 
@@ -17,7 +18,8 @@ use crate::event::Value;
 /// The schema's version, as documents say it.
 pub const VERSION: &str = "9.4.0";
 
-/// Longer keywords are kept but cannot be searched: they are cut. Counted as the servers count, in UTF-16 units.
+/// Longer keywords are kept but cannot be searched: they are cut. Counted as the servers count, in UTF-16
+/// units.
 const KEYWORD: usize = 1024;
 
 /// Longest value within `message`, in characters.
@@ -116,7 +118,8 @@ fn parent(id: &str) -> &str {
     }
 }
 
-/// Entities where the schema has a field for their type: all of them under `related`, and one alone as itself.
+/// Entities where the schema has a field for their type: all of them under `related`, and one alone as
+/// itself.
 fn entities(document: &mut Document, alert: &Alert) {
     let of = |kind: EntityType| -> Vec<String> {
         let mut found = Vec::new();

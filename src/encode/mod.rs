@@ -1,4 +1,5 @@
-//! Alert → bytes: one file a wire format. What a destination is, and how often it is tried, is none of its business.
+//! Alert → bytes: one file a wire format. What a destination is, and how often it is tried, is none of its
+//! business.
 
 pub mod ecs;
 pub mod plain;

@@ -1,8 +1,9 @@
 //! Takes alerts to every sink: a bounded queue each, retries with jitter, one outcome per alert and sink.
 //!
-//! Each sink has a task of its own, so that a slow one delays no other until its queue is full: then [`Delivery::offer`]
-//! gives the parcel back. Alerts leave a queue in the order in which they came; one that has to be tried again does
-//! not hold up those behind it where the sink took them. Nothing is kept across restarts.
+//! Each sink has a task of its own, so that a slow one delays no other until its queue is full: then
+//! [`Delivery::offer`] gives the parcel back. Alerts leave a queue in the order in which they came; one that
+//! has to be tried again does not hold up those behind it where the sink took them. Nothing is kept across
+//! restarts.
 
 mod gauge;
 mod line;
@@ -40,7 +41,8 @@ pub struct Parcel {
 /// What came of a parcel.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// A sink will never take this alert: it belongs into the dead-letter topic. Comes before `Settled` of its stamp.
+    /// A sink will never take this alert: it belongs into the dead-letter topic. Comes before `Settled` of
+    /// its stamp.
     Refused {
         /// The append it was part of.
         stamp: Stamp,
@@ -79,7 +81,8 @@ struct Load {
 }
 
 impl Load {
-    /// One more outcome; the last one settles the parcel. Nobody may be left to hear it: then nobody needs to.
+    /// One more outcome; the last one settles the parcel. Nobody may be left to hear it: then nobody needs
+    /// to.
     fn outcome(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.back.send(Report::Settled(self.parcel.stamp.clone())).ok();
@@ -88,9 +91,9 @@ impl Load {
 }
 
 impl Delivery {
-    /// Starts a task on `handle` for each sink. A queue holds at most `queue_alerts` alerts that have no outcome yet
-    /// (a single larger parcel is taken by an empty queue). Too small: one busy second pauses reading; too big: that
-    /// much memory, and as much to be found again after a crash.
+    /// Starts a task on `handle` for each sink. A queue holds at most `queue_alerts` alerts that have no
+    /// outcome yet (a single larger parcel is taken by an empty queue). Too small: one busy second pauses
+    /// reading; too big: that much memory, and as much to be found again after a crash.
     pub fn start(sinks: Vec<(Arc<str>, Box<dyn Sink>)>, handle: &Handle, queue_alerts: usize) -> Delivery {
         Delivery::start_with(sinks, handle, queue_alerts, Pace::default())
     }
@@ -110,7 +113,8 @@ impl Delivery {
         Delivery { queues: queues.collect() }
     }
 
-    /// Hands a parcel to every sink's queue; reports go to `back`. `Err` gives it back untouched: some queue is full.
+    /// Hands a parcel to every sink's queue; reports go to `back`. `Err` gives it back untouched: some queue
+    /// is full.
     pub fn offer(&self, parcel: Parcel, back: &Sender<Report>) -> Result<(), Parcel> {
         let count = parcel.alerts.len();
         for (at, queue) in self.queues.iter().enumerate() {
@@ -137,7 +141,8 @@ impl Delivery {
         self.queues.iter().map(|queue| queue.gauge.stats()).collect()
     }
 
-    /// Waits until no alert waits any more, or until the time is up. Returns how many still wait, in the fullest queue.
+    /// Waits until no alert waits any more, or until the time is up. Returns how many still wait, in the
+    /// fullest queue.
     pub async fn drain(&self, limit: Duration) -> usize {
         let end = tokio::time::Instant::now() + limit;
         loop {

@@ -65,7 +65,8 @@ pub struct ElasticConfig {
     /// Certificates in PEM that are trusted, instead of those of the system.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// For one request as a whole. Too small: a busy server never finishes one; too big: a hung one is noticed late.
+    /// For one request as a whole. Too small: a busy server never finishes one; too big: a hung one is
+    /// noticed late.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
     /// Whether requests are compressed.

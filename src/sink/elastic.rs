@@ -1,7 +1,7 @@
 //! OpenSearch and Elasticsearch by `_bulk`: every alert a document of its own, under its own id.
 //!
-//! Documents are created, never overwritten, in the index that the month of the alert's broker time names: so a
-//! repeated attempt meets its own document (409, which is as good as written) and nothing is ever doubled.
+//! Documents are created, never overwritten, in the index that the month of the alert's broker time names: so
+//! a repeated attempt meets its own document (409, which is as good as written) and nothing is ever doubled.
 //! What the server says about documents may quote them: it goes to the dead letter and nowhere else.
 
 mod answer;
@@ -20,7 +20,8 @@ use super::{Attempt, ElasticConfig, Item, Outcome, Sink, Trouble, template};
 use crate::encode::{Envelope, ecs};
 use answer::Answer;
 
-/// A body from this size on is split once when the connection breaks: some servers close it where others say 413.
+/// A body from this size on is split once when the connection breaks: some servers close it where others say
+/// 413.
 const LARGE: usize = 1 << 20;
 
 /// Only what is looked at comes back.
@@ -33,8 +34,8 @@ pub struct Elastic {
     config: ElasticConfig,
     /// Bytes of one request: falls when the server says 413.
     max_bytes: usize,
-    /// Whether the template is known to be there. Looked at again after every failure of the whole, since a server
-    /// that was made anew would guess types without it.
+    /// Whether the template is known to be there. Looked at again after every failure of the whole, since a
+    /// server that was made anew would guess types without it.
     prepared: bool,
 }
 
@@ -178,7 +179,7 @@ fn check(config: &ElasticConfig) -> Result<(), String> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     if !starts || !name.chars().all(allowed) || name.len() > 200 {
         return Err(format!(
-            "index {name:?} is no index name: lower-case letters, digits, \"-\", \"_\" and \".\", a letter or digit first"
+            "index {name:?} is no index name: a lower-case letter or digit, then also \"-\", \"_\" and \".\""
         ));
     }
     if config.user.is_some() != config.password.is_some() {

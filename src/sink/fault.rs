@@ -187,8 +187,8 @@ pub fn items(ids: impl IntoIterator<Item = u128>) -> Vec<Item> {
     ids.into_iter().map(|id| Item { alert: sample(id).into(), detected: Timestamp(0) }).collect()
 }
 
-/// A server that breaks the connection in the middle of any request with a body longer than `limit`, and takes all
-/// others. Returns its address and what counts the broken ones.
+/// A server that breaks the connection in the middle of any request with a body longer than `limit`, and
+/// takes all others. Returns its address and what counts the broken ones.
 pub fn breaking(limit: usize) -> (String, Arc<Mutex<usize>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -204,8 +204,8 @@ pub fn breaking(limit: usize) -> (String, Arc<Mutex<usize>>) {
     (url, broken)
 }
 
-/// A server for `localhost` behind TLS, whose certificate the authority in `testdata/wire/tls/ca.pem` vouches for.
-/// It takes one request after the other, as long as the client trusts it.
+/// A server for `localhost` behind TLS, whose certificate the authority in `testdata/wire/tls/ca.pem` vouches
+/// for. It takes one request after the other, as long as the client trusts it.
 pub fn encrypted() -> String {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
     let pem = |name: &str| std::fs::read(tls(name)).unwrap();

@@ -1,7 +1,7 @@
 //! Bodies as lines at the end of a file.
 //!
-//! The file is opened for each batch, so it may be moved away at any time (log rotation). It is not forced to disk:
-//! what is written outlives this process, not a power cut.
+//! The file is opened for each batch, so it may be moved away at any time (log rotation). It is not forced to
+//! disk: what is written outlives this process, not a power cut.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -35,7 +35,8 @@ impl Sink for File {
     }
 }
 
-/// Adds whole lines or nothing: a line that a crash cut off is ended first, and what a failed write left is taken back.
+/// Adds whole lines or nothing: a line that a crash cut off is ended first, and what a failed write left is
+/// taken back.
 fn append(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     let about = file.metadata()?;

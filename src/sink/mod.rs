@@ -1,7 +1,7 @@
 //! Destinations: one attempt, one outcome per alert.
 //!
-//! A sink tries once and says what came of it. How often, how fast and in what order is `runtime/delivery`; how an
-//! alert looks is `encode`. A sink keeps no alerts and never waits between attempts.
+//! A sink tries once and says what came of it. How often, how fast and in what order is `runtime/delivery`;
+//! how an alert looks is `encode`. A sink keeps no alerts and never waits between attempts.
 
 pub mod config;
 pub mod elastic;
@@ -66,8 +66,9 @@ pub enum Trouble {
     },
 }
 
-/// A running attempt. `Ok` holds one outcome each for the first alerts of the batch, in order: for at least one, and
-/// for all that were tried. `Err` is a failure of the whole, after which the fate of every alert is unknown.
+/// A running attempt. `Ok` holds one outcome each for the first alerts of the batch, in order: for at least
+/// one, and for all that were tried. `Err` is a failure of the whole, after which the fate of every alert is
+/// unknown.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Vec<Outcome>, Trouble>> + Send + 'a>>;
 
 /// A destination.
@@ -79,7 +80,8 @@ pub trait Sink: Send {
     fn batch(&self) -> usize;
 }
 
-/// Makes the sink that a configuration describes. Nothing is contacted yet; an error says which setting is wrong.
+/// Makes the sink that a configuration describes. Nothing is contacted yet; an error says which setting is
+/// wrong.
 pub fn open(config: &SinkConfig) -> Result<Box<dyn Sink>, String> {
     Ok(match config {
         SinkConfig::Stdout(config) => Box::new(stdout::Stdout::new(config)),
@@ -103,7 +105,8 @@ fn lines(batch: &[Item], raw: bool) -> String {
     text
 }
 
-/// Writes lines where a write may hang (a pipe that nobody reads, a dead disk), without holding up other sinks.
+/// Writes lines where a write may hang (a pipe that nobody reads, a dead disk), without holding up other
+/// sinks.
 async fn write_lines<F>(count: usize, write: F, mend: &str) -> Result<Vec<Outcome>, Trouble>
 where
     F: FnOnce() -> io::Result<()> + Send + 'static,

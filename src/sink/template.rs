@@ -1,7 +1,7 @@
 //! The index template of alerts: the type of every field that `encode/ecs` writes.
 //!
-//! It holds only types that Elasticsearch and OpenSearch both have, so one template serves both. Fields that it does
-//! not name are kept in the document and never get a type by guess.
+//! It holds only types that Elasticsearch and OpenSearch both have, so one template serves both. Fields that
+//! it does not name are kept in the document and never get a type by guess.
 
 use serde_json::{Map, Value as Json, json};
 

@@ -73,8 +73,8 @@ impl Gauge {
         }
     }
 
-    /// Makes room for `count` more alerts, unless there is none. An empty queue takes any number: else a parcel larger
-    /// than the queue could never leave.
+    /// Makes room for `count` more alerts, unless there is none. An empty queue takes any number: else a
+    /// parcel larger than the queue could never leave.
     pub fn reserve(&self, count: usize) -> bool {
         let fits = |waiting: usize| {
             let next = waiting.saturating_add(count);

@@ -38,8 +38,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The wait after the `tries`th failure in a row: anything up to a limit that doubles ("full jitter"), so that
-    /// many who failed together do not come back together.
+    /// The wait after the `tries`th failure in a row: anything up to a limit that doubles ("full jitter"), so
+    /// that many who failed together do not come back together.
     pub fn wait(self, tries: u32, trouble: &Trouble) -> Duration {
         match trouble {
             Trouble::Blocked { .. } => self.blocked.mul_f64(0.5 + 0.5 * chance()),
@@ -246,8 +246,8 @@ impl Line {
             Trouble::Blocked { why, mend } => {
                 if self.gauge.block(now, why, mend) {
                     tracing::error!(
-                        "sink {:?} is blocked: {why}, since {now}, {} of {} alerts waiting, detection goes on \
-                         until the queue is full; {mend}",
+                        "sink {:?} is blocked: {why}, since {now}, {} of {} alerts waiting, \
+                         detection goes on until the queue is full; {mend}",
                         self.gauge.name,
                         self.gauge.waiting(),
                         self.gauge.capacity(),

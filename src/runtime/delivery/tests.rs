@@ -48,7 +48,8 @@ fn reports(from: &Receiver<Report>) -> Vec<String> {
         .collect()
 }
 
-/// Delivers alerts 1 to `count` in one parcel to a server that answers so first; returns the server and the reports.
+/// Delivers alerts 1 to `count` in one parcel to a server that answers so first; returns the server and the
+/// reports.
 async fn deliver(count: u128, replies: Vec<Reply>) -> (Server, Vec<String>, SinkStats) {
     let server = Server::start().await;
     replies.into_iter().for_each(|reply| {
@@ -198,7 +199,8 @@ async fn a_blocked_sink_says_so_once_and_loses_nothing() {
     let log = Log::default();
     let writer = log.clone();
     let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // With one subscriber alone, tracing lets a thread without any decide that nobody listens: hence a second.
+    // With one subscriber alone, tracing lets a thread without any decide that nobody listens: hence a
+    // second.
     let _second = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
     let _guard = tracing::subscriber::set_default(logger);
     let forbidden = || Reply::Status(403, vec![], error_body(403, "security_exception"));
@@ -297,7 +299,8 @@ impl Sink for Played {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever sinks do: every alert has one outcome at every sink, and its parcel is settled once, after them.
+    /// Whatever sinks do: every alert has one outcome at every sink, and its parcel is settled once, after
+    /// them.
     #[test]
     fn every_alert_has_one_outcome_at_every_sink(
         scripts in prop::collection::vec(prop::collection::vec(0u8..9, 0..30), 1..4),
@@ -308,7 +311,8 @@ proptest! {
         runtime.block_on(async {
             let kept: Vec<_> = scripts.iter().map(|_| Arc::<Mutex<Vec<u128>>>::default()).collect();
             let sinks = scripts.iter().zip(&kept).enumerate().map(|(at, (script, kept))| {
-                let played = Played { script: script.clone(), batch, kept: kept.clone(), tried: Arc::default() };
+                let (script, kept) = (script.clone(), kept.clone());
+                let played = Played { script, batch, kept, tried: Arc::default() };
                 (Arc::from(at.to_string()), Box::new(played) as Box<dyn Sink>)
             });
             let delivery = start(sinks.collect(), 6);
@@ -335,8 +339,8 @@ proptest! {
                     }
                 }
             }
-            // A failure of the whole leaves what was written before it: it is written again, as a real sink would see
-            // by its id.
+            // A failure of the whole leaves what was written before it: it is written again, as a real sink
+            // would see by its id.
             for (at, kept) in kept.iter().enumerate() {
                 let mut kept = kept.lock().unwrap().clone();
                 kept.sort();

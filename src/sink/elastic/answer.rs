@@ -25,7 +25,7 @@ const CONFIGURATION: [&str; 4] = [
 pub(super) struct Answer {
     /// The status of the whole.
     pub status: u16,
-    /// How long the server wants to be left alone.
+    /// How long the server wants to be left alone, if it says so in seconds; a date is not read.
     after: Option<Duration>,
     /// At most [`LIMIT`] bytes of the body.
     body: Vec<u8>,
