@@ -1,5 +1,5 @@
-//! Judges what aggregates and keys say: a scalar evaluator over the same trees that `expr` compiles, and held to it by a
-//! property test.
+//! Judges what aggregates and keys say: a scalar evaluator over the same trees that `expr` compiles, and
+//! held to it by a property test.
 //!
 //! It counts nothing: that a sum overflowed is the business of whoever summed.
 
@@ -81,3 +81,6 @@ fn case(args: &[Node], scope: &dyn Scope) -> Value {
         })
         .unwrap_or(Value::Null)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
-//! Batch → `Picked`: every distinct predicate and value is evaluated once per batch, for all rules of a stream.
+//! Batch → `Picked`: every distinct predicate and value is evaluated once per batch, for all rules of a
+//! stream.
 //!
-//! It keeps nothing between batches, and what it gives for a row does not depend on the rows beside it: not the values,
-//! and not the counts either.
+//! It keeps nothing between batches, and what it gives for a row does not depend on the rows beside it: not
+//! the values, and not the counts either.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,8 +49,8 @@ struct Plan {
     shape: usize,
 }
 
-/// What the scan of one batch gave: per rule that picked at least one row or counted something (by index in the set,
-/// rising), its rows, maybe none, and what its expressions could not compute.
+/// What the scan of one batch gave: per rule that picked at least one row or counted something (by index in
+/// the set, rising), its rows, maybe none, and what its expressions could not compute.
 pub type Scanned = Vec<(usize, Picked, Blind)>;
 
 impl RuleSet {
@@ -60,8 +61,8 @@ impl RuleSet {
 }
 
 impl StreamScan {
-    /// Compiles what the rules of one stream read. `rules` are (index in the set, rule). An error names the rule and
-    /// what does not compile; the checker lets no such rule through.
+    /// Compiles what the rules of one stream read. `rules` are (index in the set, rule). An error names the
+    /// rule and what does not compile; the checker lets no such rule through.
     pub fn new(schema: &Arc<Schema>, rules: &[(usize, &Rule)]) -> Result<StreamScan, String> {
         let mut interner = Interner::default();
         let mut shapes: Vec<Vec<usize>> = Vec::new();
@@ -180,8 +181,8 @@ impl<'a> Pass<'a> {
         whole
     }
 
-    /// Whether a term is better evaluated on these few rows alone than on all: what is cheap, or what other rules want
-    /// as well, only if they are very few.
+    /// Whether a term is better evaluated on these few rows alone than on all: what is cheap, or what other
+    /// rules want as well, only if they are very few.
     fn sparing(&self, term: usize, rows: usize) -> bool {
         let Term { compiled, uses, .. } = &self.scan.terms[term];
         let share = if compiled.is_costly() { 4 } else { 16 };
@@ -341,3 +342,6 @@ fn scattered(few: &BooleanBuffer, rows: &[u32], all: usize) -> BooleanBuffer {
     }
     mask.finish()
 }
+
+#[cfg(test)]
+mod tests;

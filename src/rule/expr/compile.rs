@@ -1,7 +1,8 @@
 //! Tree → DataFusion physical expression.
 //!
-//! DataFusion's own expressions are used where they cannot fail: comparisons, `IN`, `NOT`, `IS NULL`, constants. All
-//! else is `functions::kernel`. Built directly, not by planning SQL, so that what runs is what was checked.
+//! DataFusion's own expressions are used where they cannot fail: comparisons, `IN`, `NOT`, `IS NULL`,
+//! constants. All else is `functions::kernel`. Built directly, not by planning SQL, so that what runs is
+//! what was checked.
 
 use std::sync::Arc;
 
@@ -43,8 +44,8 @@ pub struct Evaluated {
 }
 
 impl Compiled {
-    /// Compiles a tree over one event. An error is a tree that the checker does not make: operands that do not fit,
-    /// aggregates, a pattern that does not compile.
+    /// Compiles a tree over one event. An error is a tree that the checker does not make: operands that do
+    /// not fit, aggregates, a pattern that does not compile.
     pub fn new(node: &Node) -> Result<Compiled, String> {
         let mut columns = Vec::new();
         node.walk(&mut |part| {
@@ -195,7 +196,8 @@ fn build(node: &Node) -> Result<Expr, String> {
     Ok(folded(node, expr))
 }
 
-/// The type that the operands share: that of the first which has one. `NULL`s alone are truth values, for want of better.
+/// The type that the operands share: that of the first which has one. `NULL`s alone are truth values, for
+/// want of better.
 fn common(node: &Node) -> Type {
     node.args.iter().map(|arg| arg.kind).find(|kind| *kind != Type::Null).unwrap_or(Type::Bool)
 }
@@ -303,3 +305,6 @@ fn folded(node: &Node, expr: Expr) -> Expr {
         once.rows_at(&RecordBatch::new_empty(Arc::new(Schema::empty())), &UInt32Array::from(vec![0]));
     if lost.is_empty() { scalar(&array).unwrap_or(expr) } else { expr }
 }
+
+#[cfg(test)]
+mod tests;

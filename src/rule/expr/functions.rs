@@ -1,8 +1,8 @@
 //! Our own kernels: arithmetic and functions that give a value or NULL, never an error.
 //!
-//! [`apply`] says what an operation does to one row. `kernel` runs it over columns and `rule/having` over single
-//! values, so both agree. What depends on which operand decides (`AND`, `OR`, `CASE`, and `coalesce` over columns) is
-//! not here: its operands are evaluated one after the other by those who hold them.
+//! [`apply`] says what an operation does to one row. `kernel` runs it over columns and `rule/having` over
+//! single values, so both agree. What depends on which operand decides (`AND`, `OR`, `CASE`, and `coalesce`
+//! over columns) is not here: its operands are evaluated one after the other by those who hold them.
 
 pub mod arrays;
 pub mod json;
@@ -21,8 +21,8 @@ use super::node::{Func, Node, Op};
 use crate::event::{Timestamp, Type, Value};
 use like::Like;
 
-/// How large a compiled regular expression may be, in bytes. Too small: honest patterns are refused; too big: one rule
-/// eats memory and cache.
+/// How large a compiled regular expression may be, in bytes. Too small: honest patterns are refused; too
+/// big: one rule eats memory and cache.
 pub const REGEX_BYTES: usize = 1 << 20;
 
 /// What cannot fail gives.
@@ -114,7 +114,8 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// The pattern of an operation, if it has one. An error is a regular expression that is none, or too large.
+    /// The pattern of an operation, if it has one. An error is a regular expression that is none, or too
+    /// large.
     pub fn of(op: &Op) -> Result<Option<Pattern>, String> {
         match op {
             Op::Like(pattern) => Ok(Some(Pattern::Like(Like::new(pattern)))),
@@ -156,8 +157,8 @@ pub fn is_costly(node: &Node) -> bool {
     costly
 }
 
-/// What an operation makes of one row's operands; `kind` is the type of its result. `pattern` is [`Pattern::of`] the
-/// operation; without it, it is made here.
+/// What an operation makes of one row's operands; `kind` is the type of its result. `pattern` is
+/// [`Pattern::of`] the operation; without it, it is made here.
 pub fn apply<'a>(op: &Op, pattern: Option<&Pattern>, kind: Type, args: &[Cell<'a>]) -> Total<Cell<'a>> {
     match (op, args) {
         (Op::IsNull, [x]) => truth(*x == Cell::Null),
@@ -193,8 +194,8 @@ fn text(value: Cow<'_, str>) -> Total<Cell<'_>> {
     Total::Value(Cell::Text(value))
 }
 
-/// `AND` (decided by FALSE) or `OR` (decided by TRUE) of two truth values; the second is asked for only if the first
-/// does not decide.
+/// `AND` (decided by FALSE) or `OR` (decided by TRUE) of two truth values; the second is asked for only if
+/// the first does not decide.
 pub fn kleene<'a>(
     decisive: bool,
     left: Total<Cell<'a>>,
@@ -250,7 +251,8 @@ fn is_in<'a>(x: &Cell<'_>, list: &[Cell<'_>]) -> Total<Cell<'a>> {
 }
 
 thread_local! {
-    /// Regular expressions of judgements: there are as many as rules have, and each is compiled once a thread.
+    /// Regular expressions of judgements: there are as many as rules have, and each is compiled once a
+    /// thread.
     static REGEXPS: RefCell<HashMap<String, Option<Pattern>>> = RefCell::new(HashMap::new());
 }
 

@@ -131,8 +131,8 @@ impl Writer {
         Writer { column, bytes: 0 }
     }
 
-    /// Adds a cell: a NULL if it is of another type. False if it is a NULL because the array is full: an array holds
-    /// 2 GiB of text.
+    /// Adds a cell: a NULL if it is of another type. False if it is a NULL because the array is full: an
+    /// array holds 2 GiB of text.
     pub fn push(&mut self, cell: Cell<'_>) -> bool {
         let bytes = self.bytes.saturating_add(size(&cell));
         if bytes > i32::MAX as usize {
@@ -180,7 +180,8 @@ impl Writer {
     }
 }
 
-/// What a cell takes of what an array's offsets can say: bytes of text, or items of a list, whichever is more.
+/// What a cell takes of what an array's offsets can say: bytes of text, or items of a list, whichever is
+/// more.
 fn size(cell: &Cell<'_>) -> usize {
     match cell {
         Cell::Text(t) => t.len(),

@@ -1,8 +1,8 @@
 //! `json_get` and `json_list`: scalars at a path of a JSON text, as texts.
 //!
-//! The text is read once, to its end, without building it: what is not on the path is skipped, and depth is limited by
-//! the reader. A scalar's text is what stands there (`1e3` stays `1e3`), a string's is what it says.
-//! A member that stands twice: `json_list` gives both, `json_get` the last, as most readers do.
+//! The text is read once, to its end, without building it: what is not on the path is skipped, and depth is
+//! limited by the reader. A scalar's text is what stands there (`1e3` stays `1e3`), a string's is what it
+//! says. A member that stands twice: `json_list` gives both, `json_get` the last, as most readers do.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
-//! The one physical expression of our own: whatever DataFusion and arrow would do otherwise, or could fail at.
+//! The one physical expression of our own: whatever DataFusion and arrow would do otherwise, or could fail
+//! at.
 //!
-//! A NULL is counted in the rows in which it would have been met had each been judged alone, operands from left to
-//! right, until the result is decided. So counts, like values, do not depend on which rows share a batch, nor on which
-//! rows were spared an operand.
+//! A NULL is counted in the rows in which it would have been met had each been judged alone, operands from
+//! left to right, until the result is decided. So counts, like values, do not depend on which rows share a
+//! batch, nor on which rows were spared an operand.
 
 use std::cell::RefCell;
 use std::fmt;
