@@ -4,6 +4,7 @@ A server has a folder, ports of its own and a log; it can be killed as a power c
 data, and is always stopped by its process id. The jars are fetched once and kept.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -103,6 +104,14 @@ def get_json(url, body=None, method=None, timeout=10):
         return json.load(answer)
 
 
+def die_with_parent():
+    """Runs in the child: if the suite itself crashes, nothing stays behind (Linux; to be started from its main thread)."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        pass
+
+
 class Process:
     """A child process with a log, in a process group of its own."""
 
@@ -115,7 +124,11 @@ class Process:
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [str(word) for word in command], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, **(env or {})}, start_new_session=True)
+                env={**os.environ, **(env or {})}, start_new_session=True, preexec_fn=die_with_parent)
+
+    def start(self):
+        self.begin()
+        self.ready()
 
     def running(self):
         return self.child is not None and self.child.poll() is None
@@ -186,9 +199,11 @@ class Kafka(Process):
             raise Unavailable(f"kafka storage {words[0]}: {(done.stdout + done.stderr)[-600:]}")
         return done.stdout
 
-    def start(self):
-        from confluent_kafka.admin import AdminClient
+    def begin(self):
         self.launch(self.java("kafka.Kafka", self.properties))
+
+    def ready(self):
+        from confluent_kafka.admin import AdminClient
         self.wait_until(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() is None, 60, "open port")
         # An open port is not a broker that answers.
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
@@ -213,11 +228,13 @@ class OpenSearch(Process):
         self.port = free_port(9201, 9299)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def start(self):
+    def begin(self):
         self.launch(["java", "-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                      "-cp", f"{self.jars}/*", "org.codelibs.opensearch.runner.OpenSearchRunner",
                      "-basePath", self.folder / "opensearch-data", "-numOfNode", "1",
                      "-clusterName", f"fleetwarden-{self.port}", "-baseHttpPort", self.port - 1])
+
+    def ready(self):
         health = f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=1s"
         self.wait_until(lambda: get_json(health)["status"] in ("yellow", "green"), 90, "healthy cluster")
 

@@ -4,7 +4,7 @@ Everything that Fleetwarden wrote to OpenSearch is read back and compared, id fo
 same records in the envelopes that Kafka gave them.
 """
 
-import concurrent.futures
+import collections
 import json
 import os
 import pathlib
@@ -19,7 +19,7 @@ import traceback
 import urllib.error
 import urllib.request
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import servers
@@ -60,6 +60,10 @@ index = "{index}"
 type = "file"
 path = "{copy}"
 """
+
+
+# What is kept of a Kafka message: times in ms, headers as texts.
+Message = collections.namedtuple("Message", "partition offset time value headers")
 
 
 class Report:
@@ -104,8 +108,10 @@ class Fleetwarden(Process):
             schemas=ROOT / "schemas", brokers=kafka.address, group=GROUP, dead_letters=DEAD_LETTERS, http=self.http,
             opensearch=opensearch.url, index=INDEX, copy=self.copy))
 
-    def start(self):
+    def begin(self):
         self.launch([self.binary, "run", "-c", self.config])
+
+    def ready(self):
         self.wait_until(lambda: self.status("/readyz") == 200, 60, "readyz 200")
 
     def status(self, path):
@@ -184,9 +190,19 @@ class Cluster:
             consumer.close()
 
     def committed(self):
-        asked = [ConsumerGroupTopicPartitions(GROUP)]
-        answer = self.admin.list_consumer_group_offsets(asked)[GROUP].result(20)
-        return {(p.topic, p.partition): p.offset for p in answer.topic_partitions}
+        """(topic, partition) → where the group goes on; without joining it."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": GROUP, "log_level": 0})
+        try:
+            places = [TopicPartition(topic, index) for topic, count in TOPICS.values() for index in range(count)]
+            for attempt in range(40):  # a coordinator that has just started refuses for a moment
+                try:
+                    return {(p.topic, p.partition): max(p.offset, 0) for p in consumer.committed(places, 20)}
+                except KafkaException:
+                    if attempt == 39:
+                        raise
+                    time.sleep(0.25)
+        finally:
+            consumer.close()
 
     def read(self, topic, partitions):
         """All messages of a topic, each partition in its order."""
@@ -203,12 +219,13 @@ class Cluster:
                 message = consumer.poll(20)
                 if message is None or message.error():
                     raise AssertionError(f"{topic} cannot be read to its end: {message and message.error()}")
-                found.append(message)
+                found.append(Message(message.partition(), message.offset(), message.timestamp()[1], message.value(),
+                                     {name: text.decode() for name, text in message.headers() or []}))
                 if message.offset() + 1 >= open_ends.get(message.partition(), sys.maxsize):
                     del open_ends[message.partition()]
         finally:
             consumer.close()
-        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+        return sorted(found, key=lambda message: (message.partition, message.offset))
 
     def envelopes(self, folder):
         """Writes every topic as the NDJSON that `replay` reads; stream → file."""
@@ -218,8 +235,8 @@ class Cluster:
             files[stream] = folder / f"{stream}.ndjson"
             with files[stream].open("wb") as out:
                 for message in self.read(topic, partitions):
-                    head = f'{{"_t":{message.timestamp()[1]},"_p":{message.partition()},"_o":{message.offset()},"v":'
-                    out.write(head.encode() + message.value() + b"}\n")
+                    head = f'{{"_t":{message.time},"_p":{message.partition},"_o":{message.offset},"v":'
+                    out.write(head.encode() + message.value + b"}\n")
         return files
 
 
@@ -283,9 +300,10 @@ class Suite:
         # Files first: a download that fails leaves nothing running.
         self.kafka = Kafka(self.folder / "kafka")
         self.opensearch = OpenSearch(self.folder / "opensearch")
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            for started in [pool.submit(self.kafka.start), pool.submit(self.opensearch.start)]:
-                started.result()
+        for server in (self.kafka, self.opensearch):
+            server.begin()
+        for server in (self.kafka, self.opensearch):
+            server.ready()
         version = get_json(self.opensearch.url)["version"]
         self.report.note(f"Apache Kafka {servers.KAFKA_VERSION} at {self.kafka.address}, "
                          f"OpenSearch {version['number']} at {self.opensearch.url}")
@@ -372,10 +390,9 @@ class Suite:
 
     def dead_letters(self, broken, summary):
         letters = self.cluster.read(DEAD_LETTERS, 1)
-        by_value = {message.value(): message for message in letters}
+        by_value = {message.value: message.headers for message in letters}
         for topic, value, reason in broken:
-            message = by_value.get(value)
-            headers = {name: text.decode() for name, text in (message.headers() or [])} if message else {}
+            headers = by_value.get(value, {})
             good = (headers.get("topic"), headers.get("reason")) == (topic, reason) and headers.get("offset", "").isdigit()
             self.report.check(f"dead letter of a record in {topic}", good, json.dumps(headers))
         rejects = summary["rejects"]
