@@ -81,8 +81,17 @@ fn the_logs_of_real_techniques_raise_what_they_show_and_nothing_else() {
     assert_eq!(names, expected.keys().cloned().collect(), "every file is named, and no other");
     for (name, rules) in expected {
         let input = format!("cloudtrail=testdata/cloudtrail/stratus/{name}");
-        let output =
-            fleetwarden(&["replay", "--rules", "rules", "--out", "-", "--quiet", "--framing", "file", &input]);
+        let output = fleetwarden(&[
+            "replay",
+            "--rules",
+            "rules",
+            "--out",
+            "-",
+            "--quiet",
+            "--framing",
+            "file",
+            &input,
+        ]);
         let found: Vec<String> = lines(&output.stdout).iter().map(|a| text_of_rule(a)).collect();
         let wanted: Vec<&str> = rules.as_array().unwrap().iter().map(|rule| rule.as_str().unwrap()).collect();
         assert_eq!(found, wanted, "{name}");

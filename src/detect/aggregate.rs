@@ -38,7 +38,9 @@ impl Partial {
         match aggregate.func {
             AggFunc::Count => Partial::Count(0),
             AggFunc::CountDistinct => Partial::Elsewhere,
-            AggFunc::Sum | AggFunc::Avg if aggregate.arg_type == crate::event::Type::Int => Partial::Int(0, 0),
+            AggFunc::Sum | AggFunc::Avg if aggregate.arg_type == crate::event::Type::Int => {
+                Partial::Int(0, 0)
+            }
             AggFunc::Sum | AggFunc::Avg => Partial::Float(0.0, 0),
             AggFunc::Min | AggFunc::Max => Partial::Extreme(Value::Null),
             AggFunc::Values(_) => Partial::Values(Vec::new()),

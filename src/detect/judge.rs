@@ -63,7 +63,8 @@ impl Scope for View<'_> {
             return Value::Int(times.count(&self.plan.cut, self.end) as i64);
         }
         if let Some(set) = self.plan.distinct_of.get(i).copied().flatten() {
-            let count = self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
+            let count =
+                self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
             return Value::Int(count as i64);
         }
         let mut merged = Partial::new(aggregate);
@@ -152,7 +153,10 @@ impl View<'_> {
         let start = self.end.minus(self.plan.cut.window);
         let mut known: Vec<(Timestamp, EventName)> = if self.plan.cut.paned {
             let panes = self.state.within(self.low, self.high);
-            panes.iter().flat_map(|pane| pane.ends.map(|name| (self.plan.cut.start(pane.index), name))).collect()
+            panes
+                .iter()
+                .flat_map(|pane| pane.ends.map(|name| (self.plan.cut.start(pane.index), name)))
+                .collect()
         } else {
             let rings = self.state.rings.iter().flat_map(|times| times.0.iter());
             rings.filter(|s| start < s.time && s.time <= self.end).map(|s| (s.time, s.name)).collect()

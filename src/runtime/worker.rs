@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::alert::{Alert, Reason};
 use crate::decode::{self, DecodeStats, Decoded, JsonDecoder};
 use crate::event::{
-    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span, Stamp,
-    Timestamp, Told,
+    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span,
+    Stamp, Timestamp, Told,
 };
 use crate::pipeline::{Input, Order, Output, Pipeline, RuleCounters};
 use crate::rule::{Placement, RuleSet};
@@ -369,7 +369,9 @@ impl Worker {
             let source = usize::from(record.source);
             self.exchange_time = self.exchange_time.max(record.broker_time);
             let mut now = self.exchange_time;
-            if let (Some(id), Some(Some(partition))) = (self.sources.get(source), self.partitions.get_mut(source)) {
+            if let (Some(id), Some(Some(partition))) =
+                (self.sources.get(source), self.partitions.get_mut(source))
+            {
                 partition.stream_time = partition.stream_time.max(record.broker_time);
                 now = partition.stream_time;
                 moved.marks.entry(source).or_default().push(Mark { now, position });
@@ -426,7 +428,11 @@ impl Worker {
         let marks: Vec<Mark> =
             (0u32..).zip(times).map(|(position, (_, now))| Mark { now: *now, position }).collect();
         let mut out = Vec::new();
-        self.exchange.apply(Input::Rows { picked: &picked, marks: &marks, next_offset: 0 }, &self.sources, &mut out);
+        self.exchange.apply(
+            Input::Rows { picked: &picked, marks: &marks, next_offset: 0 },
+            &self.sources,
+            &mut out,
+        );
         out
     }
 
@@ -450,7 +456,9 @@ impl Worker {
                 .collect();
             let stamp = match source {
                 Some(source) => self.stamp(source),
-                None => Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 }),
+                None => {
+                    Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 })
+                }
             };
             if let Some(stamp) = stamp {
                 actions.push(Action::Append(stamp, said));
