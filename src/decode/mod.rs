@@ -93,11 +93,6 @@ impl DecodeStats {
     }
 }
 
-/// The JSON text of one event of a record, cut to `most` bytes.
-pub fn event_text(_schema: &Schema, _payload: &[u8], _index: u32, _most: usize) -> Option<Box<str>> {
-    None
-}
-
 impl JsonDecoder {
     /// A decoder that builds the columns for which `projection` (one flag per declared field) is true.
     pub fn new(schema: Arc<Schema>, projection: Vec<bool>, limits: &Limits) -> JsonDecoder {
