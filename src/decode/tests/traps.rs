@@ -417,7 +417,8 @@ fn an_event_of_cloudtrail_is_read_at_its_real_paths() {
         "sessionContext": {"sessionIssuer": {"type": "Role", "arn": "arn:aws:iam::1:role/r"},
         "attributes": {"mfaAuthenticated": "false"}}}, "eventTime": "2024-08-01T12:28:02Z",
         "eventName": "StopLogging", "sourceIPAddress": "ec2.amazonaws.com",
-        "requestParameters": {"name": "t"}, "responseElements": null, "readOnly": false, "tlsDetails": {"tlsVersion": "TLSv1.3"}}]}"#;
+        "requestParameters": {"name": "t"},
+        "responseElements": null, "readOnly": false, "tlsDetails": {"tlsVersion": "TLSv1.3"}}]}"#;
     let schema = crate::schema::built_in().into_iter().find(|schema| &*schema.name == "cloudtrail").unwrap();
     let record =
         Record { source: 0, offset: 0, broker_time: Timestamp(i64::MAX), payload: payload.as_bytes() };
