@@ -5,7 +5,7 @@
 //! topic   = "vehicle.telemetry"                # the Kafka topic; default: the stream's name (the file's)
 //! time    = "ts"                               # the field that is the event time; default: broker time
 //! key     = "vin"                              # the field that records are partitioned by; default: none
-//! records = "Records"                          # path of the events in a record; default: a record is an event
+//! records = "Records"                          # path of a record's events; default: a record is an event
 //! dedup   = { by = ["vin", "seq"], for = "1h" }   # the fields that together name an event, and for how long
 //!
 //! [fields]                                     # a line a column, in this order
@@ -16,7 +16,7 @@
 //!
 //! | key of a field | meaning | default |
 //! |---|---|---|
-//! | `type` | `string int float bool timestamp ip strings json`; `json` is any JSON, kept as text | required |
+//! | `type` | `string int float bool timestamp ip strings json`; `json`: any, kept as text | required |
 //! | `path` | where it stands: names with dots between them, or a list of names | the column's name |
 //! | `unit` | of a timestamp `s ms us ns rfc3339` (required); of all else free text | none |
 //! | `doc` | one line for people | none |

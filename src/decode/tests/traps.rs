@@ -413,9 +413,11 @@ fn a_decoder_is_empty_after_finish() {
 #[test]
 fn an_event_of_cloudtrail_is_read_at_its_real_paths() {
     let payload = r#"{"Records": [{"eventVersion": "1.09", "userIdentity": {"type": "AssumedRole",
-        "principalId": "P:s", "sessionContext": {"sessionIssuer": {"type": "Role", "arn": "arn:aws:iam::1:role/r"},
+        "principalId": "P:s",
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": "arn:aws:iam::1:role/r"},
         "attributes": {"mfaAuthenticated": "false"}}}, "eventTime": "2024-08-01T12:28:02Z",
-        "eventName": "StopLogging", "sourceIPAddress": "ec2.amazonaws.com", "requestParameters": {"name": "t"},
+        "eventName": "StopLogging", "sourceIPAddress": "ec2.amazonaws.com",
+        "requestParameters": {"name": "t"},
         "responseElements": null, "readOnly": false, "tlsDetails": {"tlsVersion": "TLSv1.3"}}]}"#;
     let schema = crate::schema::built_in().into_iter().find(|schema| &*schema.name == "cloudtrail").unwrap();
     let record =
