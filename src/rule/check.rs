@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use super::expr::parse::{Let, check_syntax};
 use super::file::{self, Table};
-use super::scan::StreamScan;
 use super::{Loaded, Rule, RuleFile, RuleSet, RuleTest};
 use crate::diagnostic::{Diagnostic, Gravity};
 use crate::schema::Schema;
@@ -81,28 +80,19 @@ fn finish(
         tests.append(&mut of_rule);
         paths.push(path);
     }
-    let mut scans = BTreeMap::new();
-    for schema in schemas {
-        let of_stream: Vec<(usize, &Rule)> =
-            compiled.iter().enumerate().filter(|(_, rule)| rule.stream == schema.name).collect();
-        let Some((first, _)) = of_stream.first() else { continue };
-        match StreamScan::new(schema, &of_stream) {
-            Ok(scan) => {
-                scans.insert(schema.name.clone(), scan);
-            }
-            Err(message) => problems.push(Diagnostic {
-                gravity: Gravity::Error,
-                file: paths.get(*first).cloned().unwrap_or_default(),
-                span: 0..0,
-                message: format!("the rules of stream \"{}\" do not compile: {message}", schema.name),
-                hint: "this is a fault of the program: the rules passed every check".into(),
-            }),
-        }
-    }
+    let hash = fingerprint::of_set(&compiled);
+    let rules: Vec<Arc<Rule>> = compiled.into_iter().map(Arc::new).collect();
+    let (scans, faults) = super::scans(&rules, schemas);
+    problems.extend(faults.into_iter().map(|message| Diagnostic {
+        gravity: Gravity::Error,
+        file: paths.first().cloned().unwrap_or_default(),
+        span: 0..0,
+        message: format!("rules do not compile: {message}"),
+        hint: "this is a fault of the program: the rules passed every check".into(),
+    }));
     problems.sort_by(|a, b| (&a.file, a.span.start, &a.message).cmp(&(&b.file, b.span.start, &b.message)));
     problems.dedup();
-    let hash = fingerprint::of_set(&compiled);
-    Loaded { rules: RuleSet { hash, rules: compiled, scans }, tests, problems }
+    Loaded { rules: RuleSet { hash, rules, scans }, tests, problems }
 }
 
 /// The syntax errors of lets that nobody may use.

@@ -6,6 +6,8 @@
 pub mod check;
 pub mod expr;
 pub mod file;
+#[cfg(test)]
+pub mod fixtures;
 pub mod having;
 pub mod mapping;
 pub mod notation;
@@ -46,8 +48,11 @@ pub fn scans(
 ) -> (BTreeMap<Arc<str>, scan::StreamScan>, Vec<String>) {
     let (mut scans, mut problems) = (BTreeMap::new(), Vec::new());
     for schema in schemas {
-        let of_stream: Vec<(usize, &Rule)> =
-            (0..).zip(rules).filter(|(_, rule)| rule.stream == schema.name).map(|(i, rule)| (i, &**rule)).collect();
+        let of_stream: Vec<(usize, &Rule)> = (0..)
+            .zip(rules)
+            .filter(|(_, rule)| rule.stream == schema.name)
+            .map(|(i, rule)| (i, &**rule))
+            .collect();
         if of_stream.is_empty() {
             continue;
         }
