@@ -13,7 +13,7 @@
 mod plan;
 pub mod probe;
 mod rows;
-pub mod seed;
+mod seed;
 mod strict;
 mod text;
 mod value;
@@ -215,3 +215,6 @@ impl Decoded {
         counts
     }
 }
+
+#[cfg(test)]
+mod tests;

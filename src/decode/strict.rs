@@ -139,8 +139,8 @@ mod tests {
         assert_eq!(fault("[[[ oops").reason, RejectReason::TooDeep);
         assert_eq!((fault("[oops [[[").reason, fault("[oops [[[").at), (RejectReason::Syntax, 1));
         assert_eq!(fault("{\"a\":1,\n\"b\":tru}").at, 15);
-        let doubled = Some(Fault::new(RejectReason::DoubledKey, 3, "x"));
-        assert_eq!(first_fault("{} x", 2, doubled.clone()).reason, RejectReason::Syntax);
-        assert_eq!(first_fault("{}", 2, doubled.clone()), doubled.unwrap());
+        let doubled = Fault::new(RejectReason::DoubledKey, 3, "x");
+        assert_eq!(first_fault("{} x", 2, Some(doubled.clone())).reason, RejectReason::Syntax);
+        assert_eq!(first_fault("{}", 2, Some(doubled.clone())), doubled);
     }
 }

@@ -77,7 +77,8 @@ impl Edge {
         overlaps
     }
 
-    /// The window that ends at `end` fired. `spends` the edge unless it lies apart from the newest window.
+    /// The window that ends at `end` fired. It `spends` the edge unless it lies apart from
+    /// the newest window, or the edge is spent already.
     pub fn fire(&mut self, end: i64, spends: bool, episode: Episode, said: Severity) {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
@@ -85,7 +86,7 @@ impl Edge {
             self.stretches.remove(0);
         }
         self.stretches.push(Stretch { id, first: end, last: end });
-        if spends {
+        if spends && self.open.is_none() {
             self.open = Some(Open { stretch: id, episode, said });
         }
     }
@@ -108,9 +109,8 @@ impl Edge {
     /// What [`write`](Self::write) made.
     pub fn read(from: &mut Reader<'_>) -> Result<Edge, StateError> {
         Ok(Edge {
-            stretches: from.list(|from| {
-                Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? })
-            })?,
+            stretches: from
+                .list(|from| Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? }))?,
             next: from.u32()?,
             open: from.option(|from| {
                 Ok(Open { stretch: from.u32()?, episode: read_episode(from)?, said: read_severity(from)? })
@@ -153,5 +153,8 @@ pub fn write_severity(severity: Severity, out: &mut Writer) {
 /// What [`write_severity`] made.
 pub fn read_severity(from: &mut Reader<'_>) -> Result<Severity, StateError> {
     let rank = from.u8()?;
-    Severity::ALL.get(usize::from(rank)).copied().ok_or_else(|| StateError(format!("unknown severity {rank}")))
+    Severity::ALL
+        .get(usize::from(rank))
+        .copied()
+        .ok_or_else(|| StateError(format!("unknown severity {rank}")))
 }

@@ -62,6 +62,11 @@ impl Cut {
         self.start(index.saturating_add(1))
     }
 
+    /// The start of the window whose last pane is `index`.
+    pub fn window_start(&self, index: i64) -> Timestamp {
+        self.end(index).minus(self.window)
+    }
+
     /// The first pane of the window whose last one is `index`.
     pub fn low(&self, index: i64) -> i64 {
         index.saturating_sub(self.panes - 1)
@@ -204,7 +209,14 @@ impl KeyState {
     }
 
     /// Adds a row to the rings.
-    pub fn add_to_rings(&mut self, spec: &Threshold, seen: Seen, steps: u32, open: Micros, blind: &mut Blind) {
+    pub fn add_to_rings(
+        &mut self,
+        spec: &Threshold,
+        seen: Seen,
+        steps: u32,
+        open: Micros,
+        blind: &mut Blind,
+    ) {
         for (ring, times) in spec.rings.iter().zip(&mut self.rings) {
             if !takes(ring.filter, steps) {
                 continue;
@@ -277,7 +289,9 @@ impl KeyState {
     /// At the limit the pane that was touched longest ago leaves: by time, a backlog would be invisible.
     fn cap_panes(&mut self, limits: &Limits, blind: &mut Blind) {
         while self.panes.len() > limits.panes.max(1) {
-            let Some(oldest) = self.panes.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index) else { return };
+            let Some(oldest) = self.panes.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index) else {
+                return;
+            };
             self.remove_pane(oldest);
             blind.add(Reason::Capped, 1);
         }
