@@ -111,7 +111,13 @@ pub struct Order {
 
 impl Pipeline {
     /// A partition that has seen nothing. It runs the rules (by their index in the set) that `runs` names.
-    pub fn new(partition: PartitionId, exchange: bool, rules: &RuleSet, runs: &[usize], limits: &Limits) -> Pipeline {
+    pub fn new(
+        partition: PartitionId,
+        exchange: bool,
+        rules: &RuleSet,
+        runs: &[usize],
+        limits: &Limits,
+    ) -> Pipeline {
         let slots = runs
             .iter()
             .filter_map(|index| rules.rules.get(*index).map(|rule| Slot::new(*index, rule, limits)))
@@ -156,9 +162,11 @@ impl Pipeline {
             let mut new = Found::default();
             slot.detector.fold(rows.unwrap_or(&nothing), until, &mut new);
             slot.counters.blind.merge(&new.blind);
-            found.extend(new.findings.into_iter().map(|finding| {
-                (order(&finding, slot.index, rows, marks), at, finding, rows)
-            }));
+            found.extend(
+                new.findings
+                    .into_iter()
+                    .map(|finding| (order(&finding, slot.index, rows, marks), at, finding, rows)),
+            );
         }
         found.sort_by_key(|(order, ..)| *order);
         for (order, at, finding, rows) in found {
@@ -315,10 +323,11 @@ impl Slot {
             Episode::Window(_) | Episode::Deadline(_) => None,
         };
         let known = |entity: &&crate::rule::EntityPart| entity.value < rule.key.len() || row.is_some();
-        let entities = rule.entities.iter().filter(known).map(|entity| Entity {
-            kind: entity.kind,
-            value: value(&finding, row, entity.value),
-        });
+        let entities = rule
+            .entities
+            .iter()
+            .filter(known)
+            .map(|entity| Entity { kind: entity.kind, value: value(&finding, row, entity.value) });
         let entities = entities.filter(|entity| entity.value != Value::Null).collect();
         let evidence = finding.evidence.iter().filter_map(|name| {
             let partition = sources.get(usize::from(name.source))?.clone();

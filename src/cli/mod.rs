@@ -2,7 +2,7 @@
 
 // pub mod check;
 // pub mod demo;
-// pub mod replay;
+pub mod replay;
 // pub mod run;
 pub mod test;
 
@@ -37,8 +37,8 @@ pub enum Verb {
     // Check(check::CheckArgs),
     /// Run the tests that stand in rule files
     Test(test::TestArgs),
-    // /// Run rules over files of recorded events
-    // Replay(replay::ReplayArgs),
+    /// Run rules over files of recorded events
+    Replay(replay::ReplayArgs),
 }
 
 /// How a verb ended.
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         // Verb::Run(args) => run::run(&args),
         // Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
-        // Verb::Replay(args) => replay::run(&args),
+        Verb::Replay(args) => replay::run(&args),
     };
     exit.into()
 }
@@ -92,13 +92,21 @@ pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
         None if local.is_dir() => local,
         None => return Ok(schema::built_in()),
     };
-    let sources = schema::read_dir(path).map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
+    let sources = schema::read_dir(path)
+        .map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
     if sources.is_empty() {
-        return Err(fail(&format!("no schema in {}: a stream is described by NAME.toml there", path.display())));
+        return Err(fail(&format!(
+            "no schema in {}: a stream is described by NAME.toml there",
+            path.display()
+        )));
     }
     let (schemas, problems) = schema::load(&sources);
     print_problems(&problems, &sources, Gravity::Error);
-    if problems.iter().any(|problem| problem.gravity == Gravity::Error) { Err(Exit::Findings) } else { Ok(schemas) }
+    if problems.iter().any(|problem| problem.gravity == Gravity::Error) {
+        Err(Exit::Findings)
+    } else {
+        Ok(schemas)
+    }
 }
 
 /// Reads rule files and folders of them.
@@ -130,7 +138,8 @@ pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rule
 pub fn print_problems(problems: &[Diagnostic], sources: &[Source], least: Gravity) {
     let color = color(&std::io::stderr());
     for problem in problems.iter().filter(|problem| problem.gravity <= least) {
-        let text = sources.iter().find(|source| source.path == problem.file).map_or("", |source| &source.text);
+        let text =
+            sources.iter().find(|source| source.path == problem.file).map_or("", |source| &source.text);
         eprintln!("{}\n", problem.render(text, color));
     }
 }

@@ -94,14 +94,18 @@ impl Outcome {
     /// Expected and got, side by side.
     pub fn render(&self, test: &RuleTest) -> String {
         let width = self.rows.iter().map(|(e, _, _)| e.chars().count()).max().unwrap_or(0).clamp(8, 60);
-        let mut out = format!("FAIL  {} · \"{}\"\n        {:width$}  got\n", test.file, test.name, "expected");
+        let mut out =
+            format!("FAIL  {} · \"{}\"\n        {:width$}  got\n", test.file, test.name, "expected");
         for (expected, got, fits) in &self.rows {
             let mark = if *fits { ' ' } else { '✗' };
             out.push_str(&format!("      {mark} {expected:width$}  {got}\n"));
         }
         if let Some(reject) = self.rejects.first() {
             let (count, reason) = (self.rejects.len(), reject.reason.name());
-            out.push_str(&format!("  why   {count} events were rejected; the first: {reason}, {}\n", reject.detail));
+            out.push_str(&format!(
+                "  why   {count} events were rejected; the first: {reason}, {}\n",
+                reject.detail
+            ));
         } else if self.alerts.is_empty() {
             out.push_str("  why   no alert came out; see which events pass `where`, and their times\n");
         }
@@ -136,6 +140,7 @@ fn play(
                     offset: *offset,
                     broker_time: START.plus(*at),
                     payload: payload.as_bytes(),
+                    broken: None,
                 };
                 *offset += 1;
                 let (new, bad) = replay.push(&[record]);
@@ -172,7 +177,8 @@ fn write_time(schema: &Schema, json: &mut serde_json::Map<String, Json>, time: T
 fn compare(expected: &Expected, alerts: &[Arc<Alert>]) -> Vec<(String, String, bool)> {
     match expected {
         Expected::Count(count) => {
-            let mut rows = vec![(format!("{count} alerts"), format!("{} alerts", alerts.len()), *count == alerts.len())];
+            let mut rows =
+                vec![(format!("{count} alerts"), format!("{} alerts", alerts.len()), *count == alerts.len())];
             if *count != alerts.len() {
                 rows.extend(alerts.iter().map(|alert| (String::new(), show_alert(alert, &[]), false)));
             }
@@ -182,7 +188,11 @@ fn compare(expected: &Expected, alerts: &[Arc<Alert>]) -> Vec<(String, String, b
             .map(|i| match (expected.get(i), alerts.get(i)) {
                 (Some(want), Some(got)) => {
                     let names: Vec<&str> = want.keys().map(String::as_str).collect();
-                    (show_expected(want), show_alert(got, &names), want.iter().all(|(name, v)| fits(name, v, got)))
+                    (
+                        show_expected(want),
+                        show_alert(got, &names),
+                        want.iter().all(|(name, v)| fits(name, v, got)),
+                    )
                 }
                 (Some(want), None) => (show_expected(want), "–".into(), false),
                 (None, Some(got)) => ("–".into(), show_alert(got, &[]), false),
@@ -241,16 +251,16 @@ fn fits(name: &str, want: &toml::Value, alert: &Alert) -> bool {
 fn fits_time(text: &str, got: Micros) -> bool {
     let instant = |text: &str| offset(text.trim().strip_prefix('+').unwrap_or(text.trim()));
     match text.split_once("..") {
-        Some((from, to)) => {
-            instant(from).zip(instant(to)).is_some_and(|(from, to)| from <= got && got <= to)
-        }
+        Some((from, to)) => instant(from).zip(instant(to)).is_some_and(|(from, to)| from <= got && got <= to),
         None => instant(text) == Some(got),
     }
 }
 
 fn fits_json(want: &toml::Value, got: &Json) -> bool {
     match (want, got) {
-        (toml::Value::String(text), Json::Number(number)) => number.as_f64().is_some_and(|got| bound(text, got)),
+        (toml::Value::String(text), Json::Number(number)) => {
+            number.as_f64().is_some_and(|got| bound(text, got))
+        }
         (toml::Value::String(text), Json::String(got)) => text == got,
         (toml::Value::Integer(want), Json::Number(got)) => {
             got.as_i64() == Some(*want) || got.as_f64() == Some(*want as f64)
@@ -293,7 +303,9 @@ fn lookup<'a>(body: &'a Json, path: &str) -> Option<&'a Json> {
 
 /// Whether the text of an expected time or bound can be read: `check` says so before a test fails for it.
 pub fn is_readable_time(text: &str) -> bool {
-    text.split("..").all(|part| part.trim().strip_prefix('+').is_some_and(|d| offset(d).is_some() || parse_duration(d).is_some()))
+    text.split("..").all(|part| {
+        part.trim().strip_prefix('+').is_some_and(|d| offset(d).is_some() || parse_duration(d).is_some())
+    })
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ impl Partial {
         match aggregate.func {
             AggFunc::Count => Partial::Count(0),
             AggFunc::CountDistinct => Partial::Elsewhere,
-            AggFunc::Sum | AggFunc::Avg if aggregate.arg_type == crate::event::Type::Int => Partial::Int(0, 0),
+            AggFunc::Sum | AggFunc::Avg if aggregate.arg_type == crate::event::Type::Int => {
+                Partial::Int(0, 0)
+            }
             AggFunc::Sum | AggFunc::Avg => Partial::Float(0.0, 0),
             AggFunc::Min | AggFunc::Max => Partial::Extreme(Value::Null),
             AggFunc::Values(_) => Partial::Values(Vec::new()),
@@ -102,6 +104,14 @@ impl Partial {
             Partial::Float(sum, _) => Value::float(*sum),
             Partial::Extreme(value) => value.clone(),
             Partial::Values(list) => Value::List(list.clone()),
+        }
+    }
+
+    /// A sum of ints that does not fit 64 bits.
+    pub fn wide_sum(&self, func: AggFunc) -> Option<i128> {
+        match self {
+            Partial::Int(sum, 1..) if func == AggFunc::Sum && i64::try_from(*sum).is_err() => Some(*sum),
+            _ => None,
         }
     }
 

@@ -104,8 +104,7 @@ pub struct Reader<'a>(pub &'a [u8]);
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
-        let (head, tail) =
-            self.0.split_first_chunk::<N>().ok_or_else(|| StateError("cut short".into()))?;
+        let (head, tail) = self.0.split_first_chunk::<N>().ok_or_else(|| StateError("cut short".into()))?;
         self.0 = tail;
         Ok(*head)
     }

@@ -108,9 +108,8 @@ impl Edge {
     /// What [`write`](Self::write) made.
     pub fn read(from: &mut Reader<'_>) -> Result<Edge, StateError> {
         Ok(Edge {
-            stretches: from.list(|from| {
-                Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? })
-            })?,
+            stretches: from
+                .list(|from| Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? }))?,
             next: from.u32()?,
             open: from.option(|from| {
                 Ok(Open { stretch: from.u32()?, episode: read_episode(from)?, said: read_severity(from)? })
@@ -153,5 +152,8 @@ pub fn write_severity(severity: Severity, out: &mut Writer) {
 /// What [`write_severity`] made.
 pub fn read_severity(from: &mut Reader<'_>) -> Result<Severity, StateError> {
     let rank = from.u8()?;
-    Severity::ALL.get(usize::from(rank)).copied().ok_or_else(|| StateError(format!("unknown severity {rank}")))
+    Severity::ALL
+        .get(usize::from(rank))
+        .copied()
+        .ok_or_else(|| StateError(format!("unknown severity {rank}")))
 }

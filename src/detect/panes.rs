@@ -204,7 +204,14 @@ impl KeyState {
     }
 
     /// Adds a row to the rings.
-    pub fn add_to_rings(&mut self, spec: &Threshold, seen: Seen, steps: u32, open: Micros, blind: &mut Blind) {
+    pub fn add_to_rings(
+        &mut self,
+        spec: &Threshold,
+        seen: Seen,
+        steps: u32,
+        open: Micros,
+        blind: &mut Blind,
+    ) {
         for (ring, times) in spec.rings.iter().zip(&mut self.rings) {
             if !takes(ring.filter, steps) {
                 continue;
@@ -277,7 +284,9 @@ impl KeyState {
     /// At the limit the pane that was touched longest ago leaves: by time, a backlog would be invisible.
     fn cap_panes(&mut self, limits: &Limits, blind: &mut Blind) {
         while self.panes.len() > limits.panes.max(1) {
-            let Some(oldest) = self.panes.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index) else { return };
+            let Some(oldest) = self.panes.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index) else {
+                return;
+            };
             self.remove_pane(oldest);
             blind.add(Reason::Capped, 1);
         }

@@ -42,7 +42,9 @@ impl Suppressor {
         self.expire(now);
         let outside = Period { start: now, sent: severity, folded: 0, untold: 0 };
         let fresh = self.periods.get_mut(key).is_none();
-        let Some(entry) = self.periods.touch(key, blind, || (Box::default(), outside)) else { return Some(0) };
+        let Some(entry) = self.periods.touch(key, blind, || (Box::default(), outside)) else {
+            return Some(0);
+        };
         let period = &mut entry.state;
         let end = period.start.plus(self.span);
         if fresh || now >= end {
@@ -141,7 +143,8 @@ mod tests {
     fn a_rise_of_severity_is_sent_at_once_and_is_not_folded() {
         let mut suppressor = Suppressor::new(10 * SECOND, 9);
         let mut blind = Blind::default();
-        let mut send = |s: i64, severity| suppressor.send(Key(1), Timestamp(s * SECOND), severity, &mut blind);
+        let mut send =
+            |s: i64, severity| suppressor.send(Key(1), Timestamp(s * SECOND), severity, &mut blind);
         assert_eq!(send(0, Severity::Low), Some(0));
         assert_eq!(send(1, Severity::Low), None);
         assert_eq!(send(2, Severity::High), Some(1));

@@ -134,7 +134,15 @@ impl ThresholdDetector {
             match step {
                 Step::Close(index) => {
                     let now = fired_at.unwrap_or(due);
-                    close(&self.plan, &self.limits, (entry, key), index, now, at(due, self.plan.cut.start(index)), found);
+                    close(
+                        &self.plan,
+                        &self.limits,
+                        (entry, key),
+                        index,
+                        now,
+                        at(due, self.plan.cut.start(index)),
+                        found,
+                    );
                 }
                 Step::Forget(index) => entry.state.remove_pane(index),
                 Step::Unmark(index) => entry.state.marks.retain(|(mark, _)| *mark != index),
@@ -156,7 +164,8 @@ impl Detector for ThresholdDetector {
         if self.plan.spec.on_event {
             return 0;
         }
-        let open = |entry: &Entry<KeyState>| entry.state.panes.iter().filter(|p| p.closed.is_none()).count() as u64;
+        let open =
+            |entry: &Entry<KeyState>| entry.state.panes.iter().filter(|p| p.closed.is_none()).count() as u64;
         self.table.in_order().iter().map(|(_, entry)| open(entry)).sum()
     }
 
@@ -276,7 +285,8 @@ fn judge_older(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>
     let newest = state.newest.unwrap_or(row.time);
     for end in ends_that_contain(plan, state, row) {
         let high = cut.index(end);
-        let view = View { plan, state, key: values, low: cut.low(high), high, end, row: Some((row.rows, row.i)) };
+        let view =
+            View { plan, state, key: values, low: cut.low(high), high, end, row: Some((row.rows, row.i)) };
         if !view.holds() {
             continue;
         }
@@ -320,7 +330,15 @@ fn ends_that_contain(plan: &Plan, state: &KeyState, row: &Row<'_>) -> Vec<Timest
 fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>, found: &mut Found) {
     let cut = &plan.cut;
     let Entry { values, state, .. } = entry;
-    let view = View { plan, state, key: values, low: row.index, high: row.index, end: row.time, row: Some((row.rows, row.i)) };
+    let view = View {
+        plan,
+        state,
+        key: values,
+        low: row.index,
+        high: row.index,
+        end: row.time,
+        row: Some((row.rows, row.i)),
+    };
     if !view.holds() {
         return;
     }
@@ -330,7 +348,8 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
         return;
     }
     let start = cut.start(row.index);
-    let finding = view.finding(row.at(), key, Episode::Window(start), (severity, risk), (start, cut.end(row.index)));
+    let finding =
+        view.finding(row.at(), key, Episode::Window(start), (severity, risk), (start, cut.end(row.index)));
     found.findings.push(dated(finding, row));
     if let Some(pane) = state.pane_mut(row.index) {
         pane.said = Some(severity);
@@ -400,7 +419,13 @@ fn judge_closing(
     };
     if tumbling {
         let start = cut.start(index);
-        found.findings.push(dated(view.finding(at, key, Episode::Window(start), (severity, risk), (start, end))));
+        found.findings.push(dated(view.finding(
+            at,
+            key,
+            Episode::Window(start),
+            (severity, risk),
+            (start, end),
+        )));
         return;
     }
     let window = (end.minus(cut.window), end);

@@ -26,7 +26,10 @@ impl Column {
             Column::Shared(array) => Column::Shared(array.clone()),
             Column::Own(array) => {
                 let indices = UInt32Array::from(order.to_vec());
-                Column::Own(take(array, &indices, None).unwrap_or_else(|_| new_null_array(array.data_type(), order.len())))
+                Column::Own(
+                    take(array, &indices, None)
+                        .unwrap_or_else(|_| new_null_array(array.data_type(), order.len())),
+                )
             }
         }
     }

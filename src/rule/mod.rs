@@ -46,8 +46,11 @@ pub fn scans(
 ) -> (BTreeMap<Arc<str>, scan::StreamScan>, Vec<String>) {
     let (mut scans, mut problems) = (BTreeMap::new(), Vec::new());
     for schema in schemas {
-        let of_stream: Vec<(usize, &Rule)> =
-            (0..).zip(rules).filter(|(_, rule)| rule.stream == schema.name).map(|(i, rule)| (i, &**rule)).collect();
+        let of_stream: Vec<(usize, &Rule)> = (0..)
+            .zip(rules)
+            .filter(|(_, rule)| rule.stream == schema.name)
+            .map(|(i, rule)| (i, &**rule))
+            .collect();
         if of_stream.is_empty() {
             continue;
         }

@@ -116,10 +116,15 @@ impl<'a> Line<'a> {
                     }
                     line.each = Some(range(name, argument("a range")?)?);
                 }
-                _ if word.starts_with('x') && word.len() > 1 && word[1..].bytes().all(|b| b.is_ascii_digit()) => {
+                _ if word.starts_with('x')
+                    && word.len() > 1
+                    && word[1..].bytes().all(|b| b.is_ascii_digit()) =>
+                {
                     line.times = word[1..].parse().map_err(|_| (format!("too many: {word}"), GRAMMAR))?;
                 }
-                _ if line.stream.is_none() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
+                _ if line.stream.is_none()
+                    && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+                {
                     line.stream = Some(word);
                 }
                 _ => return Err((format!("cannot read \"{word}\""), GRAMMAR)),
@@ -144,8 +149,9 @@ impl<'a> Line<'a> {
             for value in from..=to {
                 let scope = Scope { seed, number, i, name, value };
                 let text = substitute(json, &scope)?;
-                let parsed: serde_json::Value = serde_json::from_str(&text)
-                    .map_err(|error| (format!("not JSON: {error}"), "the event is one JSON object on one line"))?;
+                let parsed: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+                    (format!("not JSON: {error}"), "the event is one JSON object on one line")
+                })?;
                 let serde_json::Value::Object(json) = parsed else {
                     return Err(("the event is not a JSON object".into(), GRAMMAR));
                 };
@@ -167,7 +173,8 @@ pub fn offset(text: &str) -> Option<Micros> {
 
 fn duration(text: &str) -> Result<Micros, Wrong> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let span = offset(digits).ok_or_else(|| (format!("\"{text}\" is no duration"), "such as 90s, 5m, 1h30m"))?;
+    let span =
+        offset(digits).ok_or_else(|| (format!("\"{text}\" is no duration"), "such as 90s, 5m, 1h30m"))?;
     Ok(sign * span)
 }
 
@@ -339,10 +346,15 @@ mod tests {
 
     #[test]
     fn lines_repeat_and_interleave_by_time() {
-        let got = events("+0s x2 every 5s for v in 1..2 {\"vin\":\"V${v}\",\"n\":${i*10+v}}\n# a comment\n+3s tick");
+        let got = events(
+            "+0s x2 every 5s for v in 1..2 {\"vin\":\"V${v}\",\"n\":${i*10+v}}\n# a comment\n+3s tick",
+        );
         let want = [
-            (0, 0, r#"{"n":1,"vin":"V1"}"#), (0, 0, r#"{"n":2,"vin":"V2"}"#), (3, 0, "tick"),
-            (5, 0, r#"{"n":11,"vin":"V1"}"#), (5, 0, r#"{"n":12,"vin":"V2"}"#),
+            (0, 0, r#"{"n":1,"vin":"V1"}"#),
+            (0, 0, r#"{"n":2,"vin":"V2"}"#),
+            (3, 0, "tick"),
+            (5, 0, r#"{"n":11,"vin":"V1"}"#),
+            (5, 0, r#"{"n":12,"vin":"V2"}"#),
         ];
         assert_eq!(got, want.map(|(at, late, json)| (at, late, json.to_owned())));
     }
@@ -358,8 +370,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_shown_with_its_place() {
-        for bad in ["5s {}", "+5s", "+5s tick {}", "+5s {\"a\":}", "+5s for v in 5..1 {}", "+5s {\"a\":${b}}",
-            "+5s every {}", "+5s {\"a\":${1/0}}", "+5s x999999 {}", "+5s [1]"] {
+        for bad in [
+            "5s {}",
+            "+5s",
+            "+5s tick {}",
+            "+5s {\"a\":}",
+            "+5s for v in 5..1 {}",
+            "+5s {\"a\":${b}}",
+            "+5s every {}",
+            "+5s {\"a\":${1/0}}",
+            "+5s x999999 {}",
+            "+5s [1]",
+        ] {
             let problems = parse(&format!("+0s {{}}\n  {bad}\n"), "t").unwrap_err();
             assert_eq!(problems.len(), 1, "{bad}");
             assert_eq!(problems[0].span, 9..9 + bad.len(), "{bad}");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::alert::{Alert, Reason};
 use crate::decode::{self, DecodeStats, Decoded, JsonDecoder};
 use crate::event::{
-    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span, Stamp,
-    Timestamp, Told,
+    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span,
+    Stamp, Timestamp, Told,
 };
 use crate::pipeline::{Input, Order, Output, Pipeline, RuleCounters};
 use crate::rule::{Placement, RuleSet};
@@ -171,6 +171,11 @@ impl Worker {
     /// The index of a partition, for [`Record::source`].
     pub fn source(&mut self, partition: &PartitionId) -> u16 {
         self.intern(partition).0
+    }
+
+    /// All partitions it has ever known, by source.
+    pub fn partitions(&self) -> &[PartitionId] {
+        &self.sources
     }
 
     /// Likewise, and whether it was unknown.
@@ -369,20 +374,14 @@ impl Worker {
             let source = usize::from(record.source);
             self.exchange_time = self.exchange_time.max(record.broker_time);
             let mut now = self.exchange_time;
-            if let (Some(id), Some(Some(partition))) = (self.sources.get(source), self.partitions.get_mut(source)) {
+            if let (Some(id), Some(Some(partition))) =
+                (self.sources.get(source), self.partitions.get_mut(source))
+            {
                 partition.stream_time = partition.stream_time.max(record.broker_time);
                 now = partition.stream_time;
                 moved.marks.entry(source).or_default().push(Mark { now, position });
-                if record.offset < partition.next_offset {
-                    moved.rejects.push(Reject {
-                        source: record.source,
-                        offset: record.offset,
-                        broker_time: record.broker_time,
-                        reason: RejectReason::Envelope,
-                        at: 0,
-                        detail: format!("offset does not rise: expected {} or more", partition.next_offset),
-                        payload: record.payload.to_vec(),
-                    });
+                if let Some(reject) = refuse(record, partition.next_offset) {
+                    moved.rejects.push(reject);
                 } else {
                     partition.next_offset = record.offset + 1;
                     sorted.entry((source, id.stream.clone())).or_default().push((position, record));
@@ -426,7 +425,11 @@ impl Worker {
         let marks: Vec<Mark> =
             (0u32..).zip(times).map(|(position, (_, now))| Mark { now: *now, position }).collect();
         let mut out = Vec::new();
-        self.exchange.apply(Input::Rows { picked: &picked, marks: &marks, next_offset: 0 }, &self.sources, &mut out);
+        self.exchange.apply(
+            Input::Rows { picked: &picked, marks: &marks, next_offset: 0 },
+            &self.sources,
+            &mut out,
+        );
         out
     }
 
@@ -450,7 +453,9 @@ impl Worker {
                 .collect();
             let stamp = match source {
                 Some(source) => self.stamp(source),
-                None => Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 }),
+                None => {
+                    Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 })
+                }
             };
             if let Some(stamp) = stamp {
                 actions.push(Action::Append(stamp, said));
@@ -559,6 +564,26 @@ fn placed(rules: &RuleSet, stream: Option<&Arc<str>>, placement: Placement) -> V
 fn exchanged(rules: &RuleSet, rule: usize, placement: Exchange) -> bool {
     placement == Exchange::InProcess
         && rules.rules.get(rule).is_some_and(|rule| rule.placement == Placement::Exchange)
+}
+
+/// Why a record is not even decoded.
+fn refuse(record: &Record<'_>, next_offset: i64) -> Option<Reject> {
+    let (reason, detail) = match record.broken {
+        Some(reason) => (reason, "its line cannot be a record".to_owned()),
+        None if record.offset < next_offset => {
+            (RejectReason::Envelope, format!("offset does not rise: expected {next_offset} or more"))
+        }
+        None => return None,
+    };
+    Some(Reject {
+        source: record.source,
+        offset: record.offset,
+        broker_time: record.broker_time,
+        reason,
+        at: 0,
+        detail,
+        payload: record.payload.to_vec(),
+    })
 }
 
 /// Fills in stream time and spans, which decoding cannot know.

@@ -60,7 +60,8 @@ impl DistinctPanes {
         }
         set.insert(hash);
         self.pairs += 1;
-        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high) {
+        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high)
+        {
             recent.add(hash);
         }
         true
@@ -71,7 +72,8 @@ impl DistinctPanes {
         let Ok(at) = self.panes.binary_search_by_key(&pane, |(index, _)| *index) else { return };
         let (_, set) = self.panes.remove(at);
         self.pairs -= set.len();
-        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high) {
+        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high)
+        {
             set.into_iter().for_each(|hash| recent.remove(hash));
         }
     }

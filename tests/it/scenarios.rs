@@ -45,11 +45,8 @@ fn load(case: &Path) -> Scenario {
     let (schemas, problems) = fleetwarden::schema::load(&[source(&root().join("schemas/t.toml"))]);
     assert!(problems.is_empty(), "{problems:?}");
     let loaded = fleetwarden::rule::load(&[RuleFile { source: source(&case.join("rule.toml")) }], &schemas);
-    let errors: Vec<_> = loaded
-        .problems
-        .iter()
-        .filter(|p| p.gravity == fleetwarden::diagnostic::Gravity::Error)
-        .collect();
+    let errors: Vec<_> =
+        loaded.problems.iter().filter(|p| p.gravity == fleetwarden::diagnostic::Gravity::Error).collect();
     assert!(errors.is_empty(), "{}: {errors:#?}", case.display());
     let events = fs::read_to_string(case.join("events.ndjson")).unwrap();
     let events = events.lines().map(event).collect();
@@ -80,6 +77,7 @@ impl Scenario {
                     offset: event.offset,
                     broker_time: Timestamp::from_millis(event.time),
                     payload: event.payload.as_bytes(),
+                    broken: None,
                 })
                 .collect();
             out.extend(replay.push(&records).0.iter().map(|alert| plain::line(alert)));

@@ -75,7 +75,14 @@ fn only_the_kafka_room_knows_rdkafka() {
 #[test]
 fn nothing_below_the_runtime_reads_a_clock_or_waits() {
     let edges = [
-        "src/main.rs", "src/cli", "src/runtime", "src/kafka", "src/sink", "src/files", "src/config", "src/metrics",
+        "src/main.rs",
+        "src/cli",
+        "src/runtime",
+        "src/kafka",
+        "src/sink",
+        "src/files",
+        "src/config",
+        "src/metrics",
         "src/demo",
     ];
     let words = ["Instant::now", "SystemTime::now", "thread::spawn", "thread::sleep", ".await", "tokio::"];
@@ -84,14 +91,26 @@ fn nothing_below_the_runtime_reads_a_clock_or_waits() {
 
 #[test]
 fn the_core_does_no_io() {
-    let core = ["src/pipeline.rs", "src/detect", "src/decode", "src/encode", "src/event", "src/alert.rs", "src/stats"];
+    let core = [
+        "src/pipeline.rs",
+        "src/detect",
+        "src/decode",
+        "src/encode",
+        "src/event",
+        "src/alert.rs",
+        "src/stats",
+    ];
     never(&core, &[], &["std::fs", "std::io", "std::net::Tcp", "reqwest", "File::"]);
     never(&["src/runtime/worker.rs"], &[], &["std::fs", "std::io", "Instant::", "SystemTime", "thread::"]);
 }
 
 #[test]
 fn detectors_know_no_batch_no_sink_no_config() {
-    never(&["src/detect"], &[], &["EventBatch", "crate::sink", "crate::config", "crate::metrics", "crate::schema"]);
+    never(
+        &["src/detect"],
+        &[],
+        &["EventBatch", "crate::sink", "crate::config", "crate::metrics", "crate::schema"],
+    );
     never(&["src/detect"], &["src/detect/table.rs"], &["HashMap", "BTreeMap"]);
 }
 
@@ -106,9 +125,11 @@ fn a_pipeline_changes_in_one_way() {
     let files = sources();
     let pipeline = files.iter().find(|file| file.path == "src/pipeline.rs").unwrap();
     let code = pipeline.code();
-    let public: Vec<&str> = code.split("pub fn ").skip(1).filter(|f| {
-        f.split(')').next().is_some_and(|head| head.contains("&mut self"))
-    }).collect();
+    let public: Vec<&str> = code
+        .split("pub fn ")
+        .skip(1)
+        .filter(|f| f.split(')').next().is_some_and(|head| head.contains("&mut self")))
+        .collect();
     let named: Vec<&str> = public.iter().filter_map(|f| f.split('(').next()).collect();
     assert_eq!(named, ["apply", "merge"], "`merge` adds counters; all else is `apply`");
 }
@@ -141,9 +162,10 @@ fn long_functions(path: &str, lines: &[&str]) -> Vec<String> {
     let mut long = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let code = line.trim_start();
-        let is_fn = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn ", "const fn "]
-            .iter()
-            .any(|head| code.starts_with(head));
+        let is_fn =
+            ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn ", "const fn "]
+                .iter()
+                .any(|head| code.starts_with(head));
         if !is_fn {
             continue;
         }
@@ -160,7 +182,11 @@ fn long_functions(path: &str, lines: &[&str]) -> Vec<String> {
 fn every_reason_for_blindness_is_explained_to_the_user() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for reason in Reason::ALL {
-        assert!(readme.contains(&format!("`{}`", reason.name())), "README.md does not explain `{}`", reason.name());
+        assert!(
+            readme.contains(&format!("`{}`", reason.name())),
+            "README.md does not explain `{}`",
+            reason.name()
+        );
     }
 }
 
@@ -181,9 +207,30 @@ fn every_metric_is_in_the_readme() {
 #[test]
 fn the_top_level_holds_what_it_should() {
     let allowed = [
-        ".cargo", ".ci", ".dockerignore", ".git", ".gitattributes", ".gitignore", ".rustfmt.toml", "CHANGELOG.md",
-        "Cargo.lock", "Cargo.toml", "Dockerfile", "LICENSE", "README.md", "benches", "deny.toml",
-        "docker-compose.yml", "fleetwarden.toml", "fuzz", "lookups", "rules", "schemas", "src", "target", "testdata",
+        ".cargo",
+        ".ci",
+        ".dockerignore",
+        ".git",
+        ".gitattributes",
+        ".gitignore",
+        ".rustfmt.toml",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "Dockerfile",
+        "LICENSE",
+        "README.md",
+        "benches",
+        "deny.toml",
+        "docker-compose.yml",
+        "fleetwarden.toml",
+        "fuzz",
+        "lookups",
+        "rules",
+        "schemas",
+        "src",
+        "target",
+        "testdata",
         "tests",
     ];
     for entry in fs::read_dir(root()).unwrap() {

@@ -85,7 +85,7 @@ proptest! {
             let mut alone = Vec::new();
             let mut stats = [0; 4];
             for (position, payload) in records.iter().enumerate() {
-                let record = Record { source: 0, offset: 100 + position as i64, broker_time: broker(position), payload };
+                let record = Record { source: 0, offset: 100 + position as i64, broker_time: broker(position), payload, broken: None };
                 decoder.push(&record, position as u32);
                 let run = Run { decoded: decoder.finish(&sources()), decoder };
                 alone.extend(run.all());

@@ -11,9 +11,7 @@ use crate::event::Type;
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{Let, LetValue, Place, Scope, Tree, check_syntax, conjuncts};
 use crate::rule::file::{Span, Table, Text};
-use crate::rule::{
-    Clock, EntityPart, Escalate, Inputs, KeyPart, Kind, Placement, Rule, RuleTest, Suppress,
-};
+use crate::rule::{Clock, EntityPart, Escalate, Inputs, KeyPart, Kind, Placement, Rule, RuleTest, Suppress};
 use crate::schema::Schema;
 
 /// Filters of a rule: bits of one word a row.
@@ -69,7 +67,9 @@ pub fn compile(
     let tests = test_cases::read(&mut reader, id, table);
     let schema = find_schema(&mut reader, table, header.span.clone(), schemas);
     let (Some(schema), Some((kind, span, inner))) = (schema, kind) else {
-        if let Some((_, _, inner)) = header::kind(&mut Reader { file: path, problems: &mut Vec::new() }, table) {
+        if let Some((_, _, inner)) =
+            header::kind(&mut Reader { file: path, problems: &mut Vec::new() }, table)
+        {
             syntax_only(inner, problems);
         }
         super::syntax_of(&own, problems);
@@ -109,7 +109,8 @@ fn find_schema<'s>(
 /// Without a schema only the syntax of conditions can be checked.
 fn syntax_only(inner: &Table, problems: &mut Vec<Diagnostic>) {
     for key in ["where", "having"] {
-        if let Some(crate::rule::file::ItemValue::Text(text)) = inner.get(key).map(|entry| &entry.item.value) {
+        if let Some(crate::rule::file::ItemValue::Text(text)) = inner.get(key).map(|entry| &entry.item.value)
+        {
             problems.extend(check_syntax(text));
         }
     }
@@ -238,7 +239,8 @@ impl<'a> Draft<'a> {
                 }
                 ("match", None) => {}
                 _ => {
-                    let example = "key = [\"vin\"], whose events are counted together; key = [] is the whole fleet";
+                    let example =
+                        "key = [\"vin\"], whose events are counted together; key = [] is the whole fleet";
                     self.reader().missing(span, "[threshold]", "key", example);
                 }
             }

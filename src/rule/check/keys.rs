@@ -151,11 +151,12 @@ impl Reader<'_> {
         if let Some(home) = home_of(key) {
             return self.error(span, message, format!("it belongs {home}"));
         }
-        let hint = match (nearest(key, allowed.iter().copied()), FOREIGN.iter().find(|(word, _)| *word == key)) {
-            (_, Some((_, ours))) => (*ours).to_string(),
-            (Some(near), None) => format!("did you mean \"{near}\"?"),
-            (None, None) => format!("keys: {}", allowed.join(", ")),
-        };
+        let hint =
+            match (nearest(key, allowed.iter().copied()), FOREIGN.iter().find(|(word, _)| *word == key)) {
+                (_, Some((_, ours))) => (*ours).to_string(),
+                (Some(near), None) => format!("did you mean \"{near}\"?"),
+                (None, None) => format!("keys: {}", allowed.join(", ")),
+            };
         self.error(span, message, hint);
     }
 

@@ -148,7 +148,9 @@ fn collect_limit(index: usize, node: &Node, limit: &mut Option<i64>) -> bool {
 fn reach(op: &Op, constant: &Node) -> Option<i64> {
     let (floor, fraction) = match constant.as_const()? {
         Value::Int(int) => (*int, false),
-        Value::Float(float) if float.abs() <= EXACT_LIMIT as f64 => (float.floor() as i64, float.fract() != 0.0),
+        Value::Float(float) if float.abs() <= EXACT_LIMIT as f64 => {
+            (float.floor() as i64, float.fract() != 0.0)
+        }
         _ => return None,
     };
     let fits = floor < EXACT_LIMIT || (floor == EXACT_LIMIT && !fraction);
@@ -159,7 +161,9 @@ fn reach(op: &Op, constant: &Node) -> Option<i64> {
 pub fn warn_of_nonsense(draft: &mut Draft<'_>, text: &Text, having: &Node) {
     for part in conjuncts(having) {
         let [left, right] = &part.args[..] else { continue };
-        let Some(call) = aggregate_of(left).and_then(|index| draft.scope.aggregates.get(index)) else { continue };
+        let Some(call) = aggregate_of(left).and_then(|index| draft.scope.aggregates.get(index)) else {
+            continue;
+        };
         let counts = matches!(call.func, AggFunc::Count | AggFunc::CountDistinct);
         let all_rows = call.func == AggFunc::Count && call.filter.is_none();
         let Some(Value::Int(n)) = right.as_const() else { continue };

@@ -50,8 +50,7 @@ fn read_one(reader: &mut Reader<'_>, entry: &Entry, own: bool) -> Option<Let> {
     let value = match &entry.item.value {
         ItemValue::Text(text) => LetValue::Sql(text.clone()),
         ItemValue::List(items) => {
-            let values: Vec<Option<Value>> =
-                items.iter().map(|item| constant(reader, item, true)).collect();
+            let values: Vec<Option<Value>> = items.iter().map(|item| constant(reader, item, true)).collect();
             LetValue::List(values.into_iter().collect::<Option<_>>()?)
         }
         _ => LetValue::Constant(constant(reader, &entry.item, false)?),

@@ -34,7 +34,11 @@ pub fn read(reader: &mut Reader<'_>, rule: &str, table: &Table) -> Vec<RuleTest>
         let Some(test) = read_one(reader, rule, item, inner) else { continue };
         if tests.iter().any(|other| other.name == test.name) {
             let span = inner.get("name").map_or(item.span.clone(), |entry| entry.item.span.clone());
-            reader.error(span, format!("a second test \"{}\"", test.name), "give each test a name of its own");
+            reader.error(
+                span,
+                format!("a second test \"{}\"", test.name),
+                "give each test a name of its own",
+            );
         }
         tests.push(test);
     }

@@ -90,7 +90,9 @@ fn load_text(text: &str) -> Loaded {
 
 /// The problems of a rule as `line: message | hint`, warnings about missing prose left out.
 fn said(loaded: &Loaded) -> Vec<String> {
-    let prose = |message: &str| message.starts_with("the rule has no") || message.starts_with("the rule does not say");
+    let prose = |message: &str| {
+        message.starts_with("the rule has no") || message.starts_with("the rule does not say")
+    };
     loaded
         .problems
         .iter()

@@ -229,9 +229,7 @@ impl<'a> Scope<'a> {
         self.states[index] = LetState::Reading;
         let tree = match &each.value {
             LetValue::Sql(text) => self.read(text, Place::Let),
-            LetValue::Constant(value) => {
-                Some(Tree { node: Node::constant(value.clone()), refs: Vec::new() })
-            }
+            LetValue::Constant(value) => Some(Tree { node: Node::constant(value.clone()), refs: Vec::new() }),
             LetValue::List(_) => None,
         };
         let state = match &tree {
@@ -253,9 +251,8 @@ impl<'a> Scope<'a> {
     }
 
     fn intern(&mut self, call: Call) -> usize {
-        let equal = |other: &Call| {
-            other.func == call.func && other.arg == call.arg && other.filter == call.filter
-        };
+        let equal =
+            |other: &Call| other.func == call.func && other.arg == call.arg && other.filter == call.filter;
         self.aggregates.iter().position(equal).unwrap_or_else(|| {
             self.aggregates.push(call);
             self.aggregates.len() - 1

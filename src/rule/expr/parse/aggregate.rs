@@ -33,7 +33,11 @@ impl Converter<'_, '_> {
             return None;
         }
         let Some(inside) = inside(function) else {
-            return self.wrong(expr, format!("\"{name}\" is not called like this"), format!("write {}", usage(name)));
+            return self.wrong(
+                expr,
+                format!("\"{name}\" is not called like this"),
+                format!("write {}", usage(name)),
+            );
         };
         self.inside = true;
         let filter = function.filter.as_ref().map(|filter| self.condition(filter));
@@ -63,7 +67,12 @@ impl Converter<'_, '_> {
     }
 
     /// The call without its FILTER, and the condition that `count(x)` adds to it.
-    fn aggregate_call(&mut self, expr: &Expr, name: &str, inside: Inside<'_>) -> Option<(Call, Option<Node>)> {
+    fn aggregate_call(
+        &mut self,
+        expr: &Expr,
+        name: &str,
+        inside: Inside<'_>,
+    ) -> Option<(Call, Option<Node>)> {
         let (func, arg) = match (name, inside) {
             ("count", Inside::Star) => return Some((self.named(AggFunc::Count, None, "count"), None)),
             ("count", Inside::Distinct(arg)) => (AggFunc::CountDistinct, arg),

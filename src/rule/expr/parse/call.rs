@@ -198,7 +198,8 @@ impl Converter<'_, '_> {
             Type::Null => Some(Node { kind: Type::Time, ..node }),
             kind => {
                 let written = self.written(expr);
-                let hint = "declare the field as a timestamp in the schema, or `TRY_CAST(x AS TIMESTAMP)` a text";
+                let hint =
+                    "declare the field as a timestamp in the schema, or `TRY_CAST(x AS TIMESTAMP)` a text";
                 self.wrong(expr, format!("\"{written}\" is a {}, not a timestamp", kind.name()), hint)
             }
         }

@@ -58,7 +58,12 @@ impl<'s, 'a> Converter<'s, 'a> {
     }
 
     /// Says what is wrong with an expression. Always None, so that it can be returned.
-    pub fn wrong<T>(&mut self, expr: &Expr, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
+    pub fn wrong<T>(
+        &mut self,
+        expr: &Expr,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Option<T> {
         let span = self.span(expr);
         self.wrong_at(span, message, hint)
     }
@@ -306,14 +311,19 @@ impl<'s, 'a> Converter<'s, 'a> {
             Expr::Substring { .. } => return self.unbuilt(expr, "substring"),
             Expr::Trim { .. } => return self.unbuilt(expr, "trim"),
             Expr::Position { .. } => return self.unbuilt(expr, "position"),
-            Expr::AnyOp { .. } | Expr::AllOp { .. } => ("ANY and ALL", "`array_has(list, text)`, or `x IN (…)`"),
+            Expr::AnyOp { .. } | Expr::AllOp { .. } => {
+                ("ANY and ALL", "`array_has(list, text)`, or `x IN (…)`")
+            }
             Expr::Array(_) | Expr::Tuple(_) => ("a list here", "lists stand in `x IN (…)`, or in [let]"),
             Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => {
                 ("access by brackets", "`json_get(text, 'a[0].b')`, `array_has(list, text)`")
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => ("* alone", "`count(*)` counts events"),
             Expr::Cast { .. } => ("this form of CAST", "`TRY_CAST(x AS BIGINT)`"),
-            _ => ("this form of SQL", "conditions use AND, OR, NOT, comparisons, IN, BETWEEN, LIKE, IS NULL, CASE"),
+            _ => (
+                "this form of SQL",
+                "conditions use AND, OR, NOT, comparisons, IN, BETWEEN, LIKE, IS NULL, CASE",
+            ),
         };
         self.wrong(expr, format!("{what} is not part of the rule language"), hint)
     }

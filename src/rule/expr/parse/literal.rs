@@ -14,7 +14,11 @@ impl Converter<'_, '_> {
             SqlValue::SingleQuotedString(text) => Some(Node::constant(Value::text(text))),
             SqlValue::Boolean(value) => Some(Node::constant(Value::Bool(*value))),
             SqlValue::Null => Some(Node::constant(Value::Null)),
-            _ => self.wrong(expr, "this kind of literal is not part of the rule language", "texts take single quotes"),
+            _ => self.wrong(
+                expr,
+                "this kind of literal is not part of the rule language",
+                "texts take single quotes",
+            ),
         }
     }
 
@@ -31,7 +35,9 @@ impl Converter<'_, '_> {
         }
         match text.parse::<f64>() {
             Ok(float) if float.is_finite() => Some(Node::constant(Value::float(float))),
-            _ => self.wrong(expr, format!("{text} is not a number that a double can hold"), "at most 1.7e308"),
+            _ => {
+                self.wrong(expr, format!("{text} is not a number that a double can hold"), "at most 1.7e308")
+            }
         }
     }
 
@@ -111,7 +117,9 @@ impl Converter<'_, '_> {
 fn cast_target(target: &DataType) -> Option<Type> {
     Some(match target {
         DataType::BigInt(_) | DataType::Int(_) | DataType::Integer(_) | DataType::Int64 => Type::Int,
-        DataType::Double(_) | DataType::DoublePrecision | DataType::Float(_) | DataType::Float64 => Type::Float,
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Float(_) | DataType::Float64 => {
+            Type::Float
+        }
         DataType::Varchar(None) | DataType::Text | DataType::String(None) => Type::Text,
         DataType::Boolean | DataType::Bool => Type::Bool,
         DataType::Timestamp(None, _) => Type::Time,

@@ -3,9 +3,9 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, CaseWhen, Expr};
 
 use super::super::node::{Node, Op};
+use super::LetValue;
 use super::coerce::as_float;
 use super::convert::{Converter, constant_text, negate};
-use super::LetValue;
 use crate::event::{Type, Value};
 
 impl Converter<'_, '_> {
@@ -179,9 +179,7 @@ impl Converter<'_, '_> {
         }
         let node = self.node(item)?;
         match node.as_const() {
-            Some(Value::Null) => {
-                self.wrong(item, "NULL in a list equals nothing", "`x IS NULL OR x IN (…)`")
-            }
+            Some(Value::Null) => self.wrong(item, "NULL in a list equals nothing", "`x IS NULL OR x IN (…)`"),
             Some(_) => Some(vec![node]),
             None => {
                 let written = self.written(item);
@@ -239,9 +237,11 @@ impl Converter<'_, '_> {
         for branch in branches {
             conditions.push(match operand {
                 None => self.condition(&branch.condition),
-                Some(operand) => self
-                    .pair(operand, &branch.condition)
-                    .map(|pair| Node { op: Op::Eq, args: pair.into(), kind: Type::Bool }),
+                Some(operand) => self.pair(operand, &branch.condition).map(|pair| Node {
+                    op: Op::Eq,
+                    args: pair.into(),
+                    kind: Type::Bool,
+                }),
             });
             values.push(self.node(&branch.result));
             exprs.push(&branch.result);

@@ -49,7 +49,9 @@ fn stray_hint(token: &str) -> &'static str {
         ";" => "an expression ends without a semicolon",
         "&" | "&&" => "write AND",
         "|" => "write OR",
-        _ => "two conditions are joined by AND or OR; a text stands in single quotes, and a quote in it is doubled",
+        _ => {
+            "two conditions are joined by AND or OR; a text stands in single quotes, and a quote in it is doubled"
+        }
     }
 }
 
@@ -72,7 +74,11 @@ fn explain(text: &str, error: ParserError) -> Fault {
     let at = location.map_or(text.len(), |location| offset(text, location));
     let end = word_end(text, at);
     let plain = lower_first(&message.replace("found: EOF", "but the text ends here"));
-    Fault { span: at..end, message: format!("not SQL: {}", plain.replace("Expected: ", "")), hint: hint(&message) }
+    Fault {
+        span: at..end,
+        message: format!("not SQL: {}", plain.replace("Expected: ", "")),
+        hint: hint(&message),
+    }
 }
 
 fn hint(message: &str) -> String {
@@ -142,7 +148,11 @@ fn leaf(expr: &Expr, begin: bool) -> Option<Span> {
     match expr {
         Expr::Identifier(name) => Some(name.span),
         Expr::CompoundIdentifier(names) => {
-            if begin { names.first().map(|name| name.span) } else { names.last().map(|name| name.span) }
+            if begin {
+                names.first().map(|name| name.span)
+            } else {
+                names.last().map(|name| name.span)
+            }
         }
         Expr::Value(value) => Some(value.span),
         Expr::TypedString(typed) => Some(typed.value.span),
