@@ -89,7 +89,8 @@ fn logs_of_real_techniques_raise_what_they_show_and_nothing_else() {
         let mut replay = Replay::new(rules.clone(), &schemas, &Limits::default());
         let source = replay.source(&PartitionId { stream: "cloudtrail".into(), index: 0 });
         let broker_time = Timestamp(1_740_000_000_000_000);
-        let (alerts, rejects) = replay.push(&[Record { source, offset: 0, broker_time, payload: &payload }]);
+        let (alerts, rejects) =
+            replay.push(&[Record { source, offset: 0, broker_time, payload: &payload, broken: None }]);
         assert!(rejects.is_empty(), "{name}: {rejects:?}");
         let fired: Vec<&str> = alerts.iter().map(|alert| alert.rule.id.as_str()).collect();
         let expected: Vec<&str> =
@@ -118,12 +119,12 @@ fn sample() -> Vec<(i64, &'static str, i64, String)> {
 fn the_sample_raises_its_attacks_and_nothing_else() {
     let (loaded, schemas) = shipped();
     let mut replay = Replay::new(Arc::new(loaded.rules), &schemas, &Limits::default());
-    let truth = lines("testdata/demo/truth.ndjson");
+    let truth = lines("testdata/demo/truth.jsonl");
     let mut found = BTreeSet::new();
     for (time, stream, offset, payload) in sample() {
         let source = replay.source(&PartitionId { stream: stream.into(), index: 0 });
         let broker_time = Timestamp(time * 1000);
-        let record = Record { source, offset, broker_time, payload: payload.as_bytes() };
+        let record = Record { source, offset, broker_time, payload: payload.as_bytes(), broken: None };
         let (alerts, rejects) = replay.push(&[record]);
         assert!(rejects.is_empty(), "{payload}: {rejects:?}");
         for alert in alerts {
