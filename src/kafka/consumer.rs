@@ -85,6 +85,8 @@ pub struct Report {
     pub joined: bool,
     /// The end of each partition, as the last fetch saw it.
     pub ends: HashMap<PartitionId, i64>,
+    /// What has been committed for each partition, as the group confirmed it.
+    pub committed: HashMap<PartitionId, i64>,
 }
 
 /// What the callbacks and the worker's loop share. All of them run on the worker's thread; the lock is never waited for.
@@ -255,6 +257,7 @@ struct TopicStatistics {
 #[derive(Deserialize)]
 struct PartitionStatistics {
     hi_offset: i64,
+    committed_offset: i64,
 }
 
 #[derive(Deserialize)]
@@ -264,18 +267,21 @@ struct GroupStatistics {
 
 impl Statistics {
     fn report(self, topics: &Topics) -> Report {
-        let mut ends = HashMap::new();
+        let joined = self.cgrp.is_some_and(|group| group.join_state == "steady");
+        let mut report = Report { joined, ..Report::default() };
         for (topic, statistics) in self.topics {
             for (index, partition) in statistics.partitions {
-                // Below zero: nothing fetched yet.
-                if partition.hi_offset >= 0
-                    && let Some(id) = topics.partition(&topic, index)
-                {
-                    ends.insert(id, partition.hi_offset);
+                let Some(id) = topics.partition(&topic, index) else { continue };
+                // Below zero: not known yet.
+                if partition.hi_offset >= 0 {
+                    report.ends.insert(id.clone(), partition.hi_offset);
+                }
+                if partition.committed_offset >= 0 {
+                    report.committed.insert(id, partition.committed_offset);
                 }
             }
         }
-        Report { joined: self.cgrp.is_some_and(|group| group.join_state == "steady"), ends }
+        report
     }
 }
 
@@ -445,11 +451,13 @@ mod tests {
     #[test]
     fn statistics_tell_ends_and_whether_the_group_took_us_in() {
         let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
-        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{"0":{"hi_offset":42},"1":{"hi_offset":-1001},
-            "-1":{"hi_offset":-1001}}},"other":{"partitions":{"0":{"hi_offset":7}}}},"cgrp":{"join_state":"steady"}}"#;
+        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{"0":{"hi_offset":42,"committed_offset":-1001},
+            "1":{"hi_offset":-1001,"committed_offset":7},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
+            "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"}}"#;
         let report = serde_json::from_str::<Statistics>(text).unwrap().report(&topics);
-        let first = PartitionId { stream: "telemetry".into(), index: 0 };
-        assert_eq!(report, Report { joined: true, ends: HashMap::from([(first, 42)]) });
+        let id = |index| PartitionId { stream: "telemetry".into(), index };
+        let expected = Report { joined: true, ends: [(id(0), 42)].into(), committed: [(id(1), 7)].into() };
+        assert_eq!(report, expected);
         let empty = serde_json::from_str::<Statistics>("{}").unwrap().report(&topics);
         assert_eq!(empty, Report::default());
     }

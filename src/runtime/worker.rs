@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::alert::Alert;
-use crate::event::{PartitionId, Record, Reject, Stamp, Timestamp};
+use crate::event::{Limits, PartitionId, Record, Reject, Stamp, Timestamp};
+use crate::metrics::Snapshot;
+use crate::rule::RuleSet;
+use crate::schema::Schema;
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]
@@ -40,4 +43,38 @@ pub enum Action {
     Seek(PartitionId, i64),
     /// Drop what is still on its way for this partition.
     Forget(PartitionId),
+}
+
+/// Decides everything, does nothing.
+#[derive(Debug)]
+pub struct Worker {
+    sources: Vec<PartitionId>,
+}
+
+impl Worker {
+    /// A worker over these rules and streams that owns nothing yet.
+    pub fn new(_rules: RuleSet, _schemas: &[Arc<Schema>], _limits: &Limits) -> Worker {
+        Worker { sources: Vec::new() }
+    }
+
+    /// The index of a partition, for [`Record::source`].
+    pub fn source(&mut self, partition: &PartitionId) -> u16 {
+        let at = self.sources.iter().position(|known| known == partition).unwrap_or_else(|| {
+            self.sources.push(partition.clone());
+            self.sources.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
+    /// Takes one signal; what is to be done about it is added to `actions`.
+    pub fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>) {
+        if let Signal::Assigned { partition, next_offset } = signal {
+            actions.push(Action::Seek(partition, next_offset));
+        }
+    }
+
+    /// What it has counted.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::default()
+    }
 }
