@@ -4,6 +4,7 @@
 
 pub mod consumer;
 pub mod letter;
+pub mod mock;
 pub mod producer;
 pub mod settings;
 pub mod topics;
