@@ -1,3 +1,7 @@
-//! The `fleetwarden` binary.
+//! The `fleetwarden` binary: reads the command line and runs the verb that it names.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleetwarden::cli::main()
+}

@@ -1,1 +1,156 @@
-//! One file per verb.
+//! One file per verb, and what the verbs share: exit codes, and how rules and schemas are found.
+
+// pub mod check;
+// pub mod demo;
+// pub mod replay;
+pub mod run;
+pub mod test;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::diagnostic::{Diagnostic, Gravity, Source};
+use crate::rule::{self, RuleFile, RuleSet, RuleTest};
+use crate::schema::{self, Schema};
+
+/// Streaming threat detection for connected vehicles: Kafka in, rules in TOML, alerts out within a second.
+#[derive(Parser, Debug)]
+#[command(name = "fleetwarden", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    // /// Watch attacks being found, on an in-process Kafka: needs nothing, ends by itself
+    // Demo(demo::DemoArgs),
+    /// Detect: Kafka in, alerts to the configured sinks, until stopped
+    Run(run::RunArgs),
+    // /// Find every mistake in rule files
+    // Check(check::CheckArgs),
+    /// Run the tests that stand in rule files
+    Test(test::TestArgs),
+    // /// Run rules over files of recorded events
+    // Replay(replay::ReplayArgs),
+}
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: nothing wrong.
+    Ok,
+    /// 1: problems in rules, or failed tests.
+    Findings,
+    /// 2: wrong usage, or something that is missing around us.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        match exit {
+            Exit::Ok => ExitCode::SUCCESS,
+            Exit::Findings => ExitCode::from(1),
+            Exit::Usage => ExitCode::from(2),
+        }
+    }
+}
+
+/// Runs the verb that the command line names.
+pub fn main() -> ExitCode {
+    let exit = match Cli::parse().verb {
+        // Verb::Demo(args) => demo::run(&args),
+        Verb::Run(args) => run::run(&args),
+        // Verb::Check(args) => check::run(&args),
+        Verb::Test(args) => test::run(&args),
+        // Verb::Replay(args) => replay::run(&args),
+    };
+    exit.into()
+}
+
+/// Rules that are fit to run, with all that goes with them.
+pub struct Rules {
+    /// The rules.
+    pub rules: RuleSet,
+    /// Their tests.
+    pub tests: Vec<RuleTest>,
+    /// All streams.
+    pub schemas: Vec<Arc<Schema>>,
+}
+
+/// All streams: those of `path`, else of `./schemas`, else the built-in ones. Problems are printed.
+pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
+    let local = Path::new("schemas");
+    let path = match path {
+        Some(path) => path,
+        None if local.is_dir() => local,
+        None => return Ok(schema::built_in()),
+    };
+    let sources = schema::read_dir(path)
+        .map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
+    if sources.is_empty() {
+        return Err(fail(&format!(
+            "no schema in {}: a stream is described by NAME.toml there",
+            path.display()
+        )));
+    }
+    let (schemas, problems) = schema::load(&sources);
+    print_problems(&problems, &sources, Gravity::Error);
+    if problems.iter().any(|problem| problem.gravity == Gravity::Error) {
+        Err(Exit::Findings)
+    } else {
+        Ok(schemas)
+    }
+}
+
+/// Reads rule files and folders of them.
+pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Exit> {
+    let files = rule::file::read(paths).map_err(|error| fail(&error.to_string()))?;
+    if files.is_empty() {
+        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(fail(&format!("no rule file (*.toml) in {}", shown.join(", "))));
+    }
+    Ok(files)
+}
+
+/// Loads rules and schemas; if there is an error in any, prints all problems and gives up.
+pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rules, Exit> {
+    let schemas = schemas(schemas_path)?;
+    let files = rule_files(paths)?;
+    let loaded = rule::load(&files, &schemas);
+    let errors = loaded.problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
+    if errors > 0 {
+        let sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
+        print_problems(&loaded.problems, &sources, Gravity::Error);
+        eprintln!("{errors} errors. Nothing was loaded; `fleetwarden check` shows warnings as well.");
+        return Err(Exit::Findings);
+    }
+    Ok(Rules { rules: loaded.rules, tests: loaded.tests, schemas })
+}
+
+/// Prints problems for people, to stderr, those up to `least` severe.
+pub fn print_problems(problems: &[Diagnostic], sources: &[Source], least: Gravity) {
+    let color = color(&std::io::stderr());
+    for problem in problems.iter().filter(|problem| problem.gravity <= least) {
+        let text =
+            sources.iter().find(|source| source.path == problem.file).map_or("", |source| &source.text);
+        eprintln!("{}\n", problem.render(text, color));
+    }
+}
+
+/// Whether a stream takes colours.
+pub fn color(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints an error that is not about a rule.
+pub fn fail(message: &str) -> Exit {
+    eprintln!("error: {message}");
+    Exit::Usage
+}

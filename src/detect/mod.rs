@@ -3,8 +3,12 @@
 //! A detector knows no stream, no sink, no config and no clock but the times of its rows. It cannot fail.
 
 pub mod aggregate;
+pub mod codec;
+pub mod edge;
+pub mod judge;
 pub mod r#match;
 pub mod panes;
+pub mod state;
 pub mod suppress;
 pub mod table;
 pub mod threshold;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::Envelope;
 use crate::alert::Alert;
 
 /// The body as JSON. Members are in a fixed order once written with [`line`].
@@ -36,4 +37,13 @@ pub fn body(alert: &Alert) -> Json {
 /// One line of NDJSON, without the line feed.
 pub fn line(alert: &Alert) -> String {
     body(alert).to_string()
+}
+
+/// The same for a destination that may not be told the text of the event.
+pub fn line_for(alert: &Alert, envelope: &Envelope) -> String {
+    let mut body = body(alert);
+    if let (false, Some(event)) = (envelope.raw, body.get_mut("event")) {
+        event.take();
+    }
+    body.to_string()
 }

@@ -85,6 +85,23 @@ pub struct EventBatch {
     pub sources: Arc<[PartitionId]>,
 }
 
+impl EventBatch {
+    /// A batch without rows: what a tick folds.
+    pub fn empty() -> EventBatch {
+        EventBatch {
+            stream: Arc::from(""),
+            columns: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
+            time: Vec::new(),
+            now: Vec::new(),
+            exchange_now: Vec::new(),
+            names: Vec::new(),
+            positions: Vec::new(),
+            spans: Vec::new(),
+            sources: Arc::from([]),
+        }
+    }
+}
+
 /// One partition's part of a batch.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -92,10 +109,6 @@ pub struct Span {
     pub source: u16,
     /// Its rows.
     pub rows: Range<usize>,
-    /// Where reading goes on.
-    pub next_offset: i64,
-    /// Every record of the partition in the batch, rejects included: what moves time.
-    pub marks: Vec<Mark>,
 }
 
 /// A record as time sees it.

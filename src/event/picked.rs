@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 
 use super::{EventBatch, EventName, Key, KeyHasher, Timestamp, Value};
@@ -16,6 +17,22 @@ pub enum Column {
     Shared(ArrayRef),
     /// Indexed by picked row.
     Own(ArrayRef),
+}
+
+impl Column {
+    /// The column for these picked rows, in this order.
+    pub fn gather(&self, order: &[u32]) -> Column {
+        match self {
+            Column::Shared(array) => Column::Shared(array.clone()),
+            Column::Own(array) => {
+                let indices = UInt32Array::from(order.to_vec());
+                Column::Own(
+                    take(array, &indices, None)
+                        .unwrap_or_else(|_| new_null_array(array.data_type(), order.len())),
+                )
+            }
+        }
+    }
 }
 
 /// What one rule needs of a batch: a selection, no copies.
@@ -31,6 +48,19 @@ pub struct Picked {
     pub keys: Arc<[Key]>,
     /// The key's columns first, then inputs of aggregates, conditions and observations.
     pub values: Vec<Column>,
+}
+
+impl Picked {
+    /// No rows of no batch: what a tick folds.
+    pub fn empty() -> Picked {
+        Picked {
+            of: Arc::new(EventBatch::empty()),
+            rows: Vec::new(),
+            steps: Vec::new(),
+            keys: Arc::from([]),
+            values: Vec::new(),
+        }
+    }
 }
 
 /// A partition's part of what was picked.

@@ -46,8 +46,8 @@ pub struct RuleState {
     pub fingerprint: u128,
     /// The detector's keys, one row each.
     pub detector: RecordBatch,
-    /// The suppression periods, one row a key.
-    pub suppress: RecordBatch,
+    /// The suppression periods, one row a key; none if the rule does not suppress.
+    pub suppress: Option<RecordBatch>,
     /// The second of stream time that was counted last, and how many alerts it has seen.
     pub second: (i64, u32),
 }

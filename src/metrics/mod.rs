@@ -4,17 +4,21 @@
 //! for. A VIN, or anything else that names somebody, is never a label.
 
 mod latency;
-mod snapshot;
 mod text;
 
 pub use latency::Latency;
-pub use snapshot::{PartitionCounts, RuleCounts, Snapshot, StreamCounts};
+#[cfg(test)]
+pub(crate) use text::tests;
 pub use text::{CONTENT_TYPE, render};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::alert::{Blind, Severity};
 use crate::event::{PartitionId, Timestamp};
+use crate::rule::{Kind, Mode, RuleSet};
+use crate::runtime::delivery::SinkStats;
+use crate::runtime::worker::Totals;
 
 /// What one worker's thread publishes about itself.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +33,8 @@ pub struct Status {
     pub held_since: Option<Timestamp>,
     /// The partitions it owns.
     pub partitions: BTreeMap<PartitionId, Reading>,
-    /// What its worker has counted since it started.
-    pub counts: Snapshot,
+    /// What its worker has counted since it started; never falls, also when a partition goes to somebody else.
+    pub totals: Totals,
     /// From event to alert.
     pub event_to_alert: Latency,
     /// From the broker's clock to the alert.
@@ -80,21 +84,36 @@ pub struct DeadLetters {
     pub retries: u64,
 }
 
-/// How one sink does. The runtime fills it from what delivery knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SinkStatus {
-    /// The name in the configuration.
-    pub name: String,
-    /// Alerts it has taken.
-    pub delivered: u64,
-    /// Attempts that were made again.
-    pub retries: u64,
-    /// Alerts it will never take.
-    pub refused: u64,
-    /// Alerts that wait for it.
-    pub queue: u64,
-    /// Why it takes nothing at the moment; none = it does.
-    pub blocked: Option<String>,
+/// A rule that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRow {
+    /// Its id.
+    pub id: String,
+    /// Its severity: the floor.
+    pub severity: Severity,
+    /// `match` or `threshold`.
+    pub kind: &'static str,
+    /// `live` or `shadow`.
+    pub mode: &'static str,
+}
+
+impl RuleRow {
+    /// All rules of a set.
+    pub fn all(rules: &RuleSet) -> Vec<RuleRow> {
+        let row = |rule: &Arc<crate::rule::Rule>| RuleRow {
+            id: rule.info.id.clone(),
+            severity: rule.info.severity,
+            kind: match rule.kind {
+                Kind::Match(_) => "match",
+                Kind::Threshold(_) => "threshold",
+            },
+            mode: match rule.mode {
+                Mode::Live => "live",
+                Mode::Shadow => "shadow",
+            },
+        };
+        rules.rules.iter().map(row).collect()
+    }
 }
 
 /// Everything that is shown at one moment.
@@ -103,18 +122,38 @@ pub struct Overview {
     /// What each worker published last.
     pub workers: Vec<Status>,
     /// The sinks.
-    pub sinks: Vec<SinkStatus>,
-    /// Rules that run, by severity, kind and mode.
-    pub rules: BTreeMap<(String, String, String), u64>,
-    /// Rules that were left out since they would need the exchange.
+    pub sinks: Vec<SinkStats>,
+    /// The rules that run.
+    pub rules: Vec<RuleRow>,
+    /// Ids of rules that were left out since they would need the exchange.
     pub unplaced: Vec<String>,
 }
 
 impl Overview {
     /// What all workers have counted together.
-    pub fn counts(&self) -> Snapshot {
-        let mut sum = Snapshot::default();
-        self.workers.iter().for_each(|worker| sum.merge(&worker.counts));
+    pub fn totals(&self) -> Totals {
+        let mut sum = Totals::default();
+        for totals in self.workers.iter().map(|worker| &worker.totals) {
+            for (partition, theirs) in &totals.partitions {
+                let own = sum.partitions.entry(partition.clone()).or_default();
+                own.records += theirs.records;
+                own.bytes += theirs.bytes;
+                own.events += theirs.events;
+                for (reason, n) in &theirs.rejects {
+                    *own.rejects.entry(*reason).or_default() += n;
+                }
+                // Whoever has come further owns it now, or has just handed it on.
+                own.next_offset = own.next_offset.max(theirs.next_offset);
+                own.stream_time = own.stream_time.max(theirs.stream_time);
+            }
+            for (stream, theirs) in &totals.decode {
+                sum.decode.entry(stream.clone()).or_default().merge(theirs);
+            }
+            for (rule, theirs) in &totals.rules {
+                sum.rules.entry(rule.clone()).or_default().merge(theirs);
+            }
+            sum.pending += totals.pending;
+        }
         sum
     }
 
@@ -123,17 +162,31 @@ impl Overview {
         self.workers.iter().flat_map(|worker| worker.partitions.values()).filter_map(Reading::lag).sum()
     }
 
+    /// Events decoded.
+    pub fn events(&self) -> u64 {
+        self.totals().partitions.values().map(|partition| partition.events).sum()
+    }
+
+    /// What all rules together could not see.
+    pub fn blind(&self) -> Blind {
+        let mut sum = Blind::default();
+        self.totals().rules.values().for_each(|rule| sum.merge(&rule.blind));
+        sum
+    }
+
     /// All event→alert latencies together.
     pub fn event_to_alert(&self) -> Latency {
-        let mut sum = Latency::default();
-        self.workers.iter().for_each(|worker| sum.merge(&worker.event_to_alert));
-        sum
+        self.latency(|worker| &worker.event_to_alert)
     }
 
     /// All broker→alert latencies together.
     pub fn broker_to_alert(&self) -> Latency {
+        self.latency(|worker| &worker.broker_to_alert)
+    }
+
+    fn latency(&self, of: fn(&Status) -> &Latency) -> Latency {
         let mut sum = Latency::default();
-        self.workers.iter().for_each(|worker| sum.merge(&worker.broker_to_alert));
+        self.workers.iter().for_each(|worker| sum.merge(of(worker)));
         sum
     }
 }

@@ -8,18 +8,21 @@ use prometheus::{Encoder as _, TextEncoder};
 
 use super::{Gaps, Latency, Overview, Status};
 use crate::alert::Reason;
-use crate::event::PartitionId;
+use crate::event::{PartitionId, RejectReason};
+use crate::pipeline::RuleCounters;
+use crate::runtime::worker::Totals;
 
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics as text.
 pub fn render(overview: &Overview) -> String {
+    let totals = overview.totals();
     let mut page = Page::default();
     page.about(overview);
-    page.partitions(overview);
-    page.streams(overview);
-    page.rules(overview);
+    page.partitions(overview, &totals);
+    page.streams(overview, &totals);
+    page.rules(overview, &totals);
     page.sinks(overview);
     page.workers(overview);
     page.latencies(overview);
@@ -88,14 +91,18 @@ impl Page {
         let version = env!("CARGO_PKG_VERSION");
         let help = "Which version this is; always 1.";
         self.gauge("fleetwarden_build_info", help, &[("version", version)], 1.0);
-        for ((severity, kind, mode), n) in &overview.rules {
-            let labels = [("severity", severity.as_str()), ("kind", kind), ("mode", mode)];
-            self.gauge("fleetwarden_rules", "Rules that run.", &labels, *n as f64);
+        let mut rules: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+        for rule in &overview.rules {
+            *rules.entry((rule.severity.name(), rule.kind, rule.mode)).or_default() += 1;
+        }
+        for ((severity, kind, mode), n) in rules {
+            let labels = [("severity", severity), ("kind", kind), ("mode", mode)];
+            self.gauge("fleetwarden_rules", "Rules that run.", &labels, n as f64);
         }
     }
 
-    fn partitions(&mut self, overview: &Overview) {
-        for (id, counts) in &overview.counts().partitions {
+    fn partitions(&mut self, overview: &Overview, totals: &Totals) {
+        for (id, counts) in &totals.partitions {
             let index = id.index.to_string();
             let labels = [("stream", &*id.stream), ("partition", index.as_str())];
             self.counter("fleetwarden_records_total", "Records read.", &labels, counts.records);
@@ -115,7 +122,8 @@ impl Page {
                     let help = "Records that wait to be read.";
                     self.gauge("fleetwarden_consumer_lag_records", help, &labels, lag as f64);
                 }
-                if let Some(counts) = worker.counts.partitions.get(id) {
+                // Before the first record there is no stream time.
+                if let Some(counts) = worker.totals.partitions.get(id).filter(|counts| counts.stream_time.0 > 0) {
                     let help = "Stream time of a partition, in seconds since 1970.";
                     let seconds = counts.stream_time.0 as f64 / 1e6;
                     self.gauge("fleetwarden_stream_time_seconds", help, &labels, seconds);
@@ -124,12 +132,21 @@ impl Page {
         }
     }
 
-    fn streams(&mut self, overview: &Overview) {
-        for (stream, counts) in &overview.counts().streams {
-            for (reason, n) in &counts.rejects {
-                let labels = [("stream", &**stream), ("reason", reason.name())];
-                self.counter("fleetwarden_rejects_total", "Records that could not be read.", &labels, *n);
+    fn streams(&mut self, overview: &Overview, totals: &Totals) {
+        let mut rejects: BTreeMap<&str, BTreeMap<RejectReason, u64>> = BTreeMap::new();
+        for (id, counts) in &totals.partitions {
+            let of_stream = rejects.entry(&*id.stream).or_default();
+            RejectReason::ALL.into_iter().for_each(|reason| {
+                *of_stream.entry(reason).or_default() += counts.rejects.get(&reason).copied().unwrap_or(0);
+            });
+        }
+        for (stream, reasons) in rejects {
+            for (reason, n) in reasons {
+                let labels = [("stream", stream), ("reason", reason.name())];
+                self.counter("fleetwarden_rejects_total", "Records that could not be read.", &labels, n);
             }
+        }
+        for (stream, counts) in &totals.decode {
             let labels = [("stream", &**stream)];
             let help = "Events from the future, moved to the time at which the broker took them.";
             self.counter("fleetwarden_events_moved_total", help, &labels, counts.moved);
@@ -143,6 +160,10 @@ impl Page {
                 self.counter("fleetwarden_values_mistyped_total", help, &labels, *n);
             }
         }
+        self.gaps(overview);
+    }
+
+    fn gaps(&mut self, overview: &Overview) {
         let mut gaps: BTreeMap<Arc<str>, Gaps> = BTreeMap::new();
         for (stream, own) in overview.workers.iter().flat_map(|worker| &worker.gaps) {
             let sum = gaps.entry(stream.clone()).or_default();
@@ -157,22 +178,33 @@ impl Page {
         }
     }
 
-    fn rules(&mut self, overview: &Overview) {
-        let counts = overview.counts();
-        for (rule, counts) in &counts.rules {
-            let labels = [("rule", rule.as_str()), ("severity", counts.severity)];
-            self.counter("fleetwarden_alerts_total", "Alerts, by the rule's own severity.", &labels, counts.alerts);
+    fn rules(&mut self, overview: &Overview, totals: &Totals) {
+        let none = RuleCounters::default();
+        for rule in &overview.rules {
+            let counts = totals.rules.get(&rule.id).unwrap_or(&none);
+            // Present from the start, so that the first alert is a rise.
+            let mut alerts = counts.alerts.clone();
+            alerts.entry(rule.severity).or_default();
+            for (severity, n) in alerts {
+                let labels = [("rule", rule.id.as_str()), ("severity", severity.name())];
+                self.counter("fleetwarden_alerts_total", "Alerts, by the severity that they say.", &labels, n);
+            }
+            let labels = [("rule", rule.id.as_str())];
             let help = "Findings that suppression folded into another alert.";
-            self.counter("fleetwarden_alerts_suppressed_total", help, &labels[..1], counts.suppressed);
-            for (reason, n) in counts.blind.iter() {
-                self.blind(rule, reason, n);
+            self.counter("fleetwarden_alerts_suppressed_total", help, &labels, counts.folded);
+            if rule.mode == "shadow" {
+                let help = "Alerts that a rule in shadow mode would have sent.";
+                self.counter("fleetwarden_alerts_shadowed_total", help, &labels, counts.shadowed);
+            }
+            for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Unplaced) {
+                self.blind(&rule.id, reason, counts.blind.get(reason));
             }
         }
         for rule in &overview.unplaced {
             self.blind(rule, Reason::Unplaced, 1);
         }
         let help = "Windows and panes that wait to be judged.";
-        self.gauge("fleetwarden_pending_windows", help, &[], counts.pending as f64);
+        self.gauge("fleetwarden_pending_windows", help, &[], totals.pending as f64);
     }
 
     fn blind(&mut self, rule: &str, reason: Reason, n: u64) {
@@ -182,14 +214,14 @@ impl Page {
 
     fn sinks(&mut self, overview: &Overview) {
         for sink in &overview.sinks {
-            let labels = [("sink", sink.name.as_str())];
+            let labels = [("sink", &*sink.name)];
             self.counter("fleetwarden_sink_delivered_total", "Alerts that a sink took.", &labels, sink.delivered);
             let help = "Attempts at a sink that were made again.";
-            self.counter("fleetwarden_sink_retries_total", help, &labels, sink.retries);
+            self.counter("fleetwarden_sink_retries_total", help, &labels, sink.retried);
             let help = "Alerts that a sink will never take; they are dead letters.";
             self.counter("fleetwarden_sink_refused_total", help, &labels, sink.refused);
             let help = "Alerts that wait for a sink.";
-            self.gauge("fleetwarden_sink_queue_alerts", help, &labels, sink.queue as f64);
+            self.gauge("fleetwarden_sink_queue_alerts", help, &labels, sink.waiting as f64);
             let blocked = if sink.blocked.is_some() { 1.0 } else { 0.0 };
             self.gauge("fleetwarden_sink_blocked", "1 while a sink takes nothing.", &labels, blocked);
         }
@@ -231,38 +263,56 @@ fn label(name: &str, value: &str) -> LabelPair {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::{PartitionCounts, Reading, RuleCounts, SinkStatus, StreamCounts};
+    use super::super::{Reading, RuleRow};
     use super::*;
-    use crate::alert::Blind;
-    use crate::event::{RejectReason, Timestamp};
+    use crate::alert::Severity;
+    use crate::event::Timestamp;
+    use crate::runtime::delivery::{Blockage, SinkStats};
+    use crate::runtime::worker::PartitionCounters;
+
+    pub(crate) fn sink(name: &str, blocked: Option<Blockage>) -> SinkStats {
+        SinkStats {
+            name: name.into(),
+            delivered: 5,
+            refused: 1,
+            retried: 2,
+            waiting: 3,
+            capacity: 10,
+            last_delivered: None,
+            last_error: None,
+            blocked,
+        }
+    }
+
+    pub(crate) fn blockage() -> Blockage {
+        Blockage { since: Timestamp(0), why: "no route".into(), mend: "look at the cable".into() }
+    }
 
     pub(crate) fn sample() -> Overview {
         let id = |stream: &str, index| PartitionId { stream: stream.into(), index };
         let mut worker = Status { joined: true, at: Timestamp(5), ..Status::default() };
         for index in 0..2 {
-            let counts = PartitionCounts { records: 10, events: 12, bytes: 900, ..PartitionCounts::default() };
-            worker.counts.partitions.insert(id("telemetry", index), counts);
+            let rejects = [(RejectReason::Syntax, 3), (RejectReason::Utf8, 1)].into();
+            let stream_time = Timestamp(7_000_000);
+            let counts = PartitionCounters { records: 10, events: 12, rejects, stream_time, ..Default::default() };
+            worker.totals.partitions.insert(id("telemetry", index), counts);
             let reading = Reading { stuck_since: None, next_offset: Some(10), end: Some(15) };
             worker.partitions.insert(id("telemetry", index), reading);
         }
-        let mut stream = StreamCounts { moved: 1, ..StreamCounts::default() };
-        stream.rejects.insert(RejectReason::Syntax, 3);
-        stream.rejects.insert(RejectReason::Utf8, 1);
-        stream.mistyped.insert("speed".into(), 2);
-        worker.counts.streams.insert("telemetry".into(), stream);
-        let mut blind = Blind::default();
-        Reason::ALL.into_iter().for_each(|reason| blind.add(reason, 1));
-        let rule = RuleCounts { severity: "high", alerts: 4, suppressed: 2, blind };
-        worker.counts.rules.insert("a-\"quoted\"\\rule\n".into(), rule);
+        let decode = worker.totals.decode.entry("telemetry".into()).or_default();
+        decode.moved = 1;
+        decode.mistyped.insert("speed".into(), 2);
+        let rule = worker.totals.rules.entry("a-\"quoted\"\\rule\n".into()).or_default();
+        rule.alerts.insert(Severity::Critical, 4);
+        Reason::ALL.into_iter().for_each(|reason| rule.blind.add(reason, 1));
         worker.gaps.insert("telemetry".into(), Gaps { jumps: 1, records: 7 });
         worker.event_to_alert.record(1_500);
         worker.broker_to_alert.record(900);
-        let sink = |name: &str| SinkStatus { name: name.into(), ..SinkStatus::default() };
-        let blocked = SinkStatus { blocked: Some("no route".into()), ..sink("opensearch") };
+        let row = |id: &str, mode| RuleRow { id: id.into(), severity: Severity::High, kind: "match", mode };
         Overview {
             workers: vec![worker.clone(), worker],
-            sinks: vec![sink("stdout"), blocked],
-            rules: [(("high".into(), "match".into(), "live".into()), 1)].into(),
+            sinks: vec![sink("stdout", None), sink("opensearch", Some(blockage()))],
+            rules: vec![row("a-\"quoted\"\\rule\n", "live"), row("quiet", "shadow")],
             unplaced: vec!["needs-the-exchange".into()],
         }
     }
@@ -308,8 +358,12 @@ pub(crate) mod tests {
         let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         has("fleetwarden_records_total{stream=\"telemetry\",partition=\"1\"} 20");
         has("fleetwarden_consumer_lag_records{stream=\"telemetry\",partition=\"0\"} 5");
-        has("fleetwarden_rejects_total{stream=\"telemetry\",reason=\"syntax\"} 6");
-        has("fleetwarden_alerts_total{rule=\"a-\\\"quoted\\\"\\\\rule\\n\",severity=\"high\"} 8");
+        has("fleetwarden_rejects_total{stream=\"telemetry\",reason=\"syntax\"} 12");
+        has("fleetwarden_rejects_total{stream=\"telemetry\",reason=\"shape\"} 0");
+        has("fleetwarden_rules{severity=\"high\",kind=\"match\",mode=\"shadow\"} 1");
+        has("fleetwarden_stream_time_seconds{stream=\"telemetry\",partition=\"0\"} 7");
+        has("fleetwarden_alerts_total{rule=\"quiet\",severity=\"high\"} 0");
+        has("fleetwarden_alerts_total{rule=\"a-\\\"quoted\\\"\\\\rule\\n\",severity=\"critical\"} 8");
         has("fleetwarden_blind_total{rule=\"needs-the-exchange\",reason=\"unplaced\"} 1");
         has("fleetwarden_sink_blocked{sink=\"opensearch\"} 1");
         has("fleetwarden_event_to_alert_seconds_bucket{le=\"0.0025\"} 2");

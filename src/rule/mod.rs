@@ -8,13 +8,14 @@ pub mod expr;
 pub mod file;
 pub mod having;
 pub mod mapping;
+pub mod notation;
 pub mod scan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::{EntityType, RuleInfo, Severity};
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, Gravity, Source};
 use crate::event::{Micros, Type};
 use crate::schema::Schema;
 use expr::node::Node;
@@ -25,9 +26,42 @@ pub struct RuleSet {
     /// Over all rules: fingerprints, and what else shapes their alerts.
     pub hash: u128,
     /// The rules, sorted by id.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Arc<Rule>>,
     /// Per stream that some rule reads: what is evaluated once per batch.
     pub scans: BTreeMap<Arc<str>, scan::StreamScan>,
+}
+
+impl RuleSet {
+    /// The rule of that id alone: its alerts alone are its alerts among all.
+    pub fn only(&self, id: &str, schemas: &[Arc<Schema>]) -> RuleSet {
+        let rules: Vec<Arc<Rule>> = self.rules.iter().filter(|rule| rule.info.id == id).cloned().collect();
+        RuleSet { hash: self.hash, scans: scans(&rules, schemas).0, rules }
+    }
+}
+
+/// Compiles what is evaluated once per batch, for every stream that a rule reads; and why a stream's rules cannot be.
+pub fn scans(
+    rules: &[Arc<Rule>],
+    schemas: &[Arc<Schema>],
+) -> (BTreeMap<Arc<str>, scan::StreamScan>, Vec<String>) {
+    let (mut scans, mut problems) = (BTreeMap::new(), Vec::new());
+    for schema in schemas {
+        let of_stream: Vec<(usize, &Rule)> = (0..)
+            .zip(rules)
+            .filter(|(_, rule)| rule.stream == schema.name)
+            .map(|(i, rule)| (i, &**rule))
+            .collect();
+        if of_stream.is_empty() {
+            continue;
+        }
+        match scan::StreamScan::new(schema, &of_stream) {
+            Ok(scan) => {
+                scans.insert(schema.name.clone(), scan);
+            }
+            Err(problem) => problems.push(format!("stream \"{}\": {problem}", schema.name)),
+        }
+    }
+    (scans, problems)
 }
 
 /// One rule, compiled.
@@ -293,5 +327,17 @@ pub struct Loaded {
 
 /// Compiles rule files against schemas; every problem of every file is found in one go.
 pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
-    check::load(files, schemas)
+    let mut loaded = check::load(files, schemas);
+    for test in &loaded.tests {
+        let Err(problems) = notation::parse(&test.events, &test.name) else { continue };
+        loaded.problems.extend(problems.into_iter().map(|problem| Diagnostic {
+            gravity: Gravity::Error,
+            file: test.file.clone(),
+            span: test.events_at + problem.span.start..test.events_at + problem.span.end,
+            message: format!("test \"{}\": {}", test.name, problem.message),
+            hint: problem.hint,
+        }));
+    }
+    loaded.problems.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
+    loaded
 }

@@ -181,7 +181,8 @@ impl Outbox {
         for report in reports {
             match report {
                 Report::Refused { stamp, sink, alert, reason } => {
-                    tracing::warn!("sink \"{sink}\" refused alert {}: {reason}", alert.id_hex());
+                    // The reason may quote the alert: it goes with the letter, not into the log.
+                    tracing::warn!("sink \"{sink}\" refused alert {}: it is a dead letter", alert.id_hex());
                     let ticket = self.ticket(&stamp, 0, true);
                     self.send(Letter::refused(ticket, &sink, reason, &alert), now);
                 }

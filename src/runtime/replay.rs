@@ -1,60 +1,79 @@
 //! Drives one worker over records that are already at hand: files, tests, scenarios.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::alert::{Alert, Blind};
-use crate::decode::DecodeStats;
+use super::worker::{Action, Exchange, Said, Signal, Totals, Worker};
+use crate::alert::Alert;
 use crate::event::{Limits, PartitionId, Record, Reject, Timestamp};
 use crate::rule::RuleSet;
 use crate::schema::Schema;
 
 /// A worker with all partitions at hand, whose alerts come out in the merged order of the input.
-pub struct Replay {}
-
-/// What a replay has seen so far.
-#[derive(Clone, Debug, Default)]
-pub struct Totals {
-    /// Records read.
-    pub records: u64,
-    /// Events decoded.
-    pub events: u64,
-    /// Alerts that came out.
-    pub alerts: u64,
-    /// Per rule: what it could not see.
-    pub blind: BTreeMap<String, Blind>,
-    /// What decoding changed, per stream.
-    pub decode: BTreeMap<String, DecodeStats>,
+pub struct Replay {
+    worker: Worker,
+    actions: Vec<Action>,
 }
 
 impl Replay {
     /// A worker over these rules and streams, nothing read yet.
-    pub fn new(_rules: RuleSet, _schemas: &[Arc<Schema>], _limits: &Limits) -> Replay {
-        Replay {}
+    pub fn new(rules: Arc<RuleSet>, schemas: &[Arc<Schema>], limits: &Limits) -> Replay {
+        Replay { worker: Worker::new(rules, schemas, limits, Exchange::InProcess), actions: Vec::new() }
     }
 
     /// The index of a partition, for [`Record::source`]; the partition exists from now on.
-    pub fn source(&mut self, _partition: &PartitionId) -> u16 {
-        0
+    pub fn source(&mut self, partition: &PartitionId) -> u16 {
+        let (source, new) = self.worker.intern(partition);
+        if new {
+            // A file knows no committed offset: whatever its first record says is where it starts.
+            let assigned = Signal::Assigned { partition: partition.clone(), next_offset: i64::MIN };
+            self.worker.handle(assigned, &mut self.actions);
+            self.actions.clear();
+        }
+        source
     }
 
     /// Folds one batch, whose records stand in merged order (stream time, stream, partition, offset).
-    pub fn push(&mut self, _records: &[Record<'_>]) -> (Vec<Alert>, Vec<Reject>) {
-        todo!()
+    pub fn push(&mut self, records: &[Record<'_>]) -> (Vec<Arc<Alert>>, Vec<Reject>) {
+        self.worker.handle(Signal::Records(records), &mut self.actions);
+        self.settle()
     }
 
     /// Nothing came, and stream time of every partition is now this.
-    pub fn tick(&mut self, _now: Timestamp) -> Vec<Alert> {
-        todo!()
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Arc<Alert>> {
+        self.worker.handle(Signal::Tick(now), &mut self.actions);
+        self.settle().0
     }
 
-    /// Windows and panes that wait to be judged.
-    pub fn pending(&self) -> u64 {
-        0
+    /// Saves every partition's state and loads it again: nothing may change by it.
+    pub fn save_and_load(&mut self) {
+        self.worker.save_and_load();
     }
 
     /// What it has seen so far.
     pub fn totals(&self) -> Totals {
-        Totals::default()
+        self.worker.totals()
+    }
+
+    /// Everything has its outcome at once.
+    fn settle(&mut self) -> (Vec<Arc<Alert>>, Vec<Reject>) {
+        let (mut said, mut rejected): (Vec<Said>, Vec<Reject>) = (Vec::new(), Vec::new());
+        let mut acks = Vec::new();
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Append(stamp, alerts) => {
+                    said.extend(alerts);
+                    acks.push(stamp);
+                }
+                Action::DeadLetter(stamp, rejects) => {
+                    rejected.extend(rejects);
+                    acks.push(stamp);
+                }
+                Action::Commit(..) | Action::Seek(..) | Action::Forget(..) => {}
+            }
+        }
+        acks.into_iter().for_each(|stamp| self.worker.handle(Signal::Acked(stamp), &mut self.actions));
+        self.worker.committable();
+        said.sort_by_key(|said| said.order);
+        (said.into_iter().map(|said| said.alert).collect(), rejected)
     }
 }

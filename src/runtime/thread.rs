@@ -16,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use partitions::{Partitions, Phase};
 
 use super::outbox::{Offer, Outbox};
-use super::worker::{Action, Signal, Worker};
+use super::worker::{Action, Signal, Totals, Worker};
 use crate::event::{PartitionId, Record, Timestamp};
 use crate::kafka::{Consumer, Error, Message, Note, Polled, Settings, Start, Topics};
-use crate::metrics::{Snapshot, Status};
+use crate::metrics::Status;
 
 /// Records that are handed to a worker at once.
 const RECORDS: usize = 8_192;
@@ -47,7 +47,7 @@ pub trait Handler: Send {
     /// Takes one signal; what is to be done about it is added to `actions`.
     fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>);
     /// What it has counted.
-    fn snapshot(&self) -> Snapshot;
+    fn totals(&self) -> Totals;
 }
 
 impl Handler for Worker {
@@ -57,10 +57,12 @@ impl Handler for Worker {
 
     fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>) {
         Worker::handle(self, signal, actions);
+        // At once, not once a second: should a partition be taken away, this is what is committed of it.
+        actions.extend(self.committable().into_iter().map(|(partition, next)| Action::Commit(partition, next)));
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Worker::snapshot(self)
+    fn totals(&self) -> Totals {
+        Worker::totals(self)
     }
 }
 
@@ -393,7 +395,7 @@ impl<H: Handler> Thread<H> {
         let now = wall();
         self.status.at = now;
         self.status.partitions = self.partitions.readings(now, self.status.held_since.is_some());
-        self.status.counts = self.worker.snapshot();
+        self.status.totals = self.worker.totals();
         self.status.dead_letters = self.outbox.counts();
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.status.clone();
     }
@@ -410,8 +412,9 @@ impl<H: Handler> Thread<H> {
 
     fn execute(&mut self, consumer: &Consumer, action: Action, batch: &[(u16, Message<'_>)]) {
         match action {
-            Action::Append(stamp, alerts) => {
+            Action::Append(stamp, said) => {
                 let now = wall();
+                let alerts: Vec<_> = said.into_iter().map(|said| said.alert).collect();
                 for alert in &alerts {
                     self.status.event_to_alert.record(now.0.saturating_sub(alert.time.0));
                     self.status.broker_to_alert.record(now.0.saturating_sub(alert.broker_time.0));

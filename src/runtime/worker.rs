@@ -1,12 +1,23 @@
 //! Decides everything, does nothing: signals in, actions out. No clock, no IO.
+//!
+//! A worker owns some partitions. Records of all of them are decoded into one batch a stream, scanned once with all
+//! rules, and each partition's part is folded into that partition's pipeline.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::alert::Alert;
-use crate::event::{Limits, PartitionId, Record, Reject, Stamp, Timestamp};
-use crate::metrics::Snapshot;
-use crate::rule::RuleSet;
+use crate::alert::{Alert, Reason};
+use crate::decode::{self, DecodeStats, Decoded, JsonDecoder};
+use crate::event::{
+    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span,
+    Stamp, Timestamp, Told,
+};
+use crate::pipeline::{Input, Order, Output, Pipeline, RuleCounters};
+use crate::rule::{Placement, RuleSet};
 use crate::schema::Schema;
+
+/// Bytes of an event's text that an alert carries at most.
+const EVENT_TEXT: usize = 4096;
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]
@@ -24,7 +35,7 @@ pub enum Signal<'a> {
     Revoked(PartitionId),
     /// Everything under this stamp has its outcome.
     Acked(Stamp),
-    /// Stream time of every partition has reached this though nothing came (tests only until ticks are journalled).
+    /// Stream time of every partition has reached this though nothing came (for tests: ticks are not journalled yet).
     Tick(Timestamp),
     /// Wall time, a few times a second.
     Clock(Timestamp),
@@ -34,7 +45,7 @@ pub enum Signal<'a> {
 #[derive(Debug)]
 pub enum Action {
     /// Deliver these alerts to every sink, then say `Acked`.
-    Append(Stamp, Vec<Arc<Alert>>),
+    Append(Stamp, Vec<Said>),
     /// Write these to the dead-letter topic, then say `Acked`.
     DeadLetter(Stamp, Vec<Reject>),
     /// Commit this next offset.
@@ -45,36 +56,549 @@ pub enum Action {
     Forget(PartitionId),
 }
 
-/// Decides everything, does nothing.
-#[derive(Debug)]
+/// An alert, and its place among the outputs of the batch it came from.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its place.
+    pub order: Order,
+    /// The alert.
+    pub alert: Arc<Alert>,
+}
+
+/// Where rules that need the exchange run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// In one more pipeline, `exchange/0`, over the merged input of all partitions: files, where everything is at hand.
+    InProcess,
+    /// In the partition, which the caller has made sure is the only one of its topic.
+    InPartition,
+}
+
+/// Decides for some partitions.
 pub struct Worker {
-    sources: Vec<PartitionId>,
+    rules: Arc<RuleSet>,
+    limits: Limits,
+    placement: Exchange,
+    streams: BTreeMap<Arc<str>, Stream>,
+    sources: Arc<[PartitionId]>,
+    /// By source; none = not ours.
+    partitions: Vec<Option<Partition>>,
+    exchange: Pipeline,
+    exchange_time: Timestamp,
+    /// Wall second of the last commits.
+    committed_at: i64,
+    totals: Totals,
+}
+
+struct Stream {
+    schema: Arc<Schema>,
+    decoder: JsonDecoder,
+}
+
+struct Partition {
+    pipeline: Pipeline,
+    stream_time: Timestamp,
+    next_offset: i64,
+    /// Stamps: the last one given, and those that have no outcome yet.
+    seq: u64,
+    outstanding: BTreeSet<u64>,
+    /// After each batch: where reading goes on, and the last stamp given by then.
+    progress: VecDeque<(i64, u64)>,
+    committed: i64,
+    counters: PartitionCounters,
+}
+
+/// What one partition has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionCounters {
+    /// Records.
+    pub records: u64,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// Decoded events.
+    pub events: u64,
+    /// Records that could not be read, by reason.
+    pub rejects: BTreeMap<RejectReason, u64>,
+    /// Where reading goes on.
+    pub next_offset: i64,
+    /// Its stream time.
+    pub stream_time: Timestamp,
+}
+
+/// What a worker has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Per partition, those that have gone included.
+    pub partitions: BTreeMap<PartitionId, PartitionCounters>,
+    /// Per stream: what decoding changed.
+    pub decode: BTreeMap<Arc<str>, DecodeStats>,
+    /// Per rule, over all its partitions.
+    pub rules: BTreeMap<String, RuleCounters>,
+    /// Windows and panes that wait to be judged.
+    pub pending: u64,
 }
 
 impl Worker {
-    /// A worker over these rules and streams that owns nothing yet.
-    pub fn new(_rules: RuleSet, _schemas: &[Arc<Schema>], _limits: &Limits) -> Worker {
-        Worker { sources: Vec::new() }
+    /// A worker without partitions.
+    pub fn new(rules: Arc<RuleSet>, schemas: &[Arc<Schema>], limits: &Limits, placement: Exchange) -> Worker {
+        let streams = schemas.iter().map(|schema| {
+            let projection = match rules.scans.get(&schema.name) {
+                Some(scan) => scan.projection(),
+                None => vec![false; schema.fields.len()],
+            };
+            let decoder = JsonDecoder::new(schema.clone(), projection, limits);
+            (schema.name.clone(), Stream { schema: schema.clone(), decoder })
+        });
+        let exchanged: Vec<usize> = match placement {
+            Exchange::InProcess => placed(&rules, None, Placement::Exchange),
+            Exchange::InPartition => Vec::new(),
+        };
+        let exchange = PartitionId { stream: Arc::from("exchange"), index: 0 };
+        Worker {
+            streams: streams.collect(),
+            exchange: Pipeline::new(exchange, true, &rules, &exchanged, limits),
+            rules,
+            limits: limits.clone(),
+            placement,
+            sources: Arc::from([]),
+            partitions: Vec::new(),
+            exchange_time: Timestamp(i64::MIN),
+            committed_at: 0,
+            totals: Totals::default(),
+        }
     }
 
     /// The index of a partition, for [`Record::source`].
     pub fn source(&mut self, partition: &PartitionId) -> u16 {
-        let at = self.sources.iter().position(|known| known == partition).unwrap_or_else(|| {
-            self.sources.push(partition.clone());
-            self.sources.len() - 1
-        });
-        u16::try_from(at).unwrap_or(u16::MAX)
+        self.intern(partition).0
     }
 
-    /// Takes one signal; what is to be done about it is added to `actions`.
+    /// Likewise, and whether it was unknown.
+    pub fn intern(&mut self, partition: &PartitionId) -> (u16, bool) {
+        let known = self.sources.iter().position(|other| other == partition);
+        let at = known.unwrap_or_else(|| {
+            let mut all = self.sources.to_vec();
+            all.push(partition.clone());
+            self.sources = all.into();
+            self.partitions.push(None);
+            self.sources.len() - 1
+        });
+        (u16::try_from(at).unwrap_or(u16::MAX), known.is_none())
+    }
+
+    /// Saves every partition's state and loads it again, as a restart would: nothing may change by it.
+    pub fn save_and_load(&mut self) {
+        let (rules, limits, sources) = (self.rules.clone(), self.limits.clone(), self.sources.clone());
+        let again = |pipeline: &Pipeline, exchange: bool| {
+            let runs: Vec<usize> = pipeline.counters().map(|(index, _)| index).collect();
+            Pipeline::load(&rules, &runs, exchange, &limits, &pipeline.save(&sources)).0
+        };
+        for partition in self.partitions.iter_mut().flatten() {
+            add_rules(&self.rules, &mut self.totals.rules, &partition.pipeline);
+            partition.pipeline = again(&partition.pipeline, false);
+        }
+        add_rules(&self.rules, &mut self.totals.rules, &self.exchange);
+        self.exchange = again(&self.exchange, true);
+    }
+
+    /// Takes one signal; what it wants done is pushed to `actions`, in order.
     pub fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>) {
-        if let Signal::Assigned { partition, next_offset } = signal {
-            actions.push(Action::Seek(partition, next_offset));
+        match signal {
+            Signal::Records(records) => self.records(records, actions),
+            Signal::Assigned { partition, next_offset } => self.assigned(partition, next_offset, actions),
+            Signal::Revoked(partition) => self.revoked(partition, actions),
+            Signal::Acked(stamp) => {
+                let at = self.sources.iter().position(|other| *other == stamp.source);
+                if let Some(Some(partition)) = at.and_then(|at| self.partitions.get_mut(at)) {
+                    partition.outstanding.remove(&stamp.seq);
+                }
+            }
+            Signal::Tick(now) => self.tick(now, actions),
+            Signal::Clock(wall) => self.clock(wall, actions),
         }
     }
 
-    /// What it has counted.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+    /// Per partition, the newest next offset below which everything has its outcome, if it is above what was committed.
+    pub fn committable(&mut self) -> Vec<(PartitionId, i64)> {
+        let all = self.sources.iter().zip(&mut self.partitions);
+        all.filter_map(|(id, partition)| Some((id.clone(), partition.as_mut()?.committable()?))).collect()
     }
+
+    /// What it has done so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.totals.clone();
+        for (id, partition) in self.sources.iter().zip(&self.partitions) {
+            let Some(partition) = partition else { continue };
+            totals.pending += partition.pipeline.pending();
+            let counters = totals.partitions.entry(id.clone()).or_default();
+            counters.add(&partition.counters);
+            (counters.next_offset, counters.stream_time) = (partition.next_offset, partition.stream_time);
+            add_rules(&self.rules, &mut totals.rules, &partition.pipeline);
+        }
+        totals.pending += self.exchange.pending();
+        add_rules(&self.rules, &mut totals.rules, &self.exchange);
+        totals
+    }
+
+    fn assigned(&mut self, id: PartitionId, next_offset: i64, actions: &mut Vec<Action>) {
+        let source = usize::from(self.source(&id));
+        let mut runs = placed(&self.rules, Some(&id.stream), Placement::Partition);
+        if self.placement == Exchange::InPartition {
+            runs.extend(placed(&self.rules, Some(&id.stream), Placement::Exchange));
+            runs.sort_unstable();
+        }
+        // Files hold all there is: only a live start has a past that it does not know.
+        let cold = if self.placement == Exchange::InPartition { runs.as_slice() } else { &[] };
+        for index in cold {
+            if let Some(rule) = self.rules.rules.get(*index) {
+                self.totals.rules.entry(rule.info.id.clone()).or_default().blind.add(Reason::ColdStart, 1);
+            }
+        }
+        let partition = Partition {
+            pipeline: Pipeline::new(id.clone(), false, &self.rules, &runs, &self.limits),
+            stream_time: Timestamp(i64::MIN),
+            next_offset,
+            seq: 0,
+            outstanding: BTreeSet::new(),
+            progress: VecDeque::new(),
+            committed: next_offset,
+            counters: PartitionCounters::default(),
+        };
+        if let Some(place) = self.partitions.get_mut(source) {
+            *place = Some(partition);
+        }
+        actions.push(Action::Seek(id, next_offset));
+    }
+
+    fn revoked(&mut self, id: PartitionId, actions: &mut Vec<Action>) {
+        let source = usize::from(self.source(&id));
+        let Some(mut gone) = self.partitions.get_mut(source).and_then(Option::take) else { return };
+        if let Some(offset) = gone.committable() {
+            actions.push(Action::Commit(id.clone(), offset));
+        }
+        let counters = self.totals.partitions.entry(id.clone()).or_default();
+        counters.add(&gone.counters);
+        add_rules(&self.rules, &mut self.totals.rules, &gone.pipeline);
+        actions.push(Action::Forget(id));
+    }
+
+    fn clock(&mut self, wall: Timestamp, actions: &mut Vec<Action>) {
+        let second = wall.millis() / 1000;
+        if second <= self.committed_at {
+            return;
+        }
+        self.committed_at = second;
+        for (id, offset) in self.committable() {
+            if let Some(Some(partition)) =
+                self.sources.iter().position(|other| *other == id).and_then(|at| self.partitions.get_mut(at))
+            {
+                partition.committed = offset;
+            }
+            actions.push(Action::Commit(id, offset));
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let told = Told::Tick(now);
+        let mut outputs = Vec::new();
+        for (source, partition) in self.partitions.iter_mut().enumerate() {
+            let Some(partition) = partition else { continue };
+            partition.stream_time = partition.stream_time.max(now);
+            let mut out = Vec::new();
+            partition.pipeline.apply(Input::Told(&told), &self.sources, &mut out);
+            outputs.push((Some(source), out));
+        }
+        self.exchange_time = self.exchange_time.max(now);
+        let mut out = Vec::new();
+        self.exchange.apply(Input::Told(&told), &self.sources, &mut out);
+        outputs.push((None, out));
+        self.append(outputs, &[], actions);
+    }
+
+    /// One batch: decode, scan, fold.
+    fn records(&mut self, records: &[Record<'_>], actions: &mut Vec<Action>) {
+        let moved = self.move_time(records);
+        let mut rejects: Vec<Reject> = moved.rejects;
+        let mut batches: Vec<Arc<EventBatch>> = Vec::new();
+        for (name, accepted) in moved.accepted {
+            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            for (position, record) in accepted {
+                stream.decoder.push(record, position);
+            }
+            let Decoded { batch, rejects: bad, stats } = stream.decoder.finish(&self.sources);
+            self.totals.decode.entry(name).or_default().merge(&stats);
+            rejects.extend(bad);
+            batches.push(Arc::new(timed(batch, &moved.times)));
+        }
+        self.count(records, &batches, &rejects);
+        let scanned: Vec<(usize, Picked)> = batches.iter().flat_map(|batch| self.scan(batch)).collect();
+        let mut outputs = Vec::new();
+        for (source, marks) in &moved.marks {
+            let Some(Some(partition)) = self.partitions.get_mut(*source) else { continue };
+            let mut picked: Vec<(usize, Slice<'_>)> = scanned
+                .iter()
+                .filter(|(rule, _)| !exchanged(&self.rules, *rule, self.placement))
+                .filter_map(|(rule, picked)| Some((*rule, part(picked, *source)?)))
+                .collect();
+            picked.sort_by_key(|(rule, _)| *rule);
+            let input = Input::Rows { picked: &picked, marks, next_offset: partition.next_offset };
+            let mut out = Vec::new();
+            partition.pipeline.apply(input, &self.sources, &mut out);
+            outputs.push((Some(*source), out));
+        }
+        if self.placement == Exchange::InProcess {
+            outputs.push((None, self.exchange(&scanned, &moved.times)));
+        }
+        self.append(outputs, records, actions);
+        self.dead_letters(rejects, actions);
+        for (source, _) in &moved.marks {
+            if let Some(Some(partition)) = self.partitions.get_mut(*source) {
+                match partition.progress.back_mut() {
+                    Some((next, seq)) if *seq == partition.seq => *next = partition.next_offset,
+                    _ => partition.progress.push_back((partition.next_offset, partition.seq)),
+                }
+            }
+        }
+    }
+
+    /// Moves stream time over all records, and sorts those that go on by stream and partition.
+    fn move_time<'r, 'a>(&mut self, records: &'r [Record<'a>]) -> Moved<'r, 'a> {
+        let mut moved = Moved::default();
+        let mut sorted: BTreeMap<(usize, Arc<str>), Vec<(u32, &Record<'_>)>> = BTreeMap::new();
+        for (position, record) in (0u32..).zip(records) {
+            let source = usize::from(record.source);
+            self.exchange_time = self.exchange_time.max(record.broker_time);
+            let mut now = self.exchange_time;
+            if let (Some(id), Some(Some(partition))) =
+                (self.sources.get(source), self.partitions.get_mut(source))
+            {
+                partition.stream_time = partition.stream_time.max(record.broker_time);
+                now = partition.stream_time;
+                moved.marks.entry(source).or_default().push(Mark { now, position });
+                if record.offset < partition.next_offset {
+                    moved.rejects.push(Reject {
+                        source: record.source,
+                        offset: record.offset,
+                        broker_time: record.broker_time,
+                        reason: RejectReason::Envelope,
+                        at: 0,
+                        detail: format!("offset does not rise: expected {} or more", partition.next_offset),
+                        payload: record.payload.to_vec(),
+                    });
+                } else {
+                    partition.next_offset = record.offset + 1;
+                    sorted.entry((source, id.stream.clone())).or_default().push((position, record));
+                }
+            }
+            moved.times.push((now, self.exchange_time));
+        }
+        for ((_, stream), records) in sorted {
+            moved.accepted.entry(stream).or_default().extend(records);
+        }
+        moved
+    }
+
+    fn scan(&mut self, batch: &Arc<EventBatch>) -> Vec<(usize, Picked)> {
+        let scanned = self.rules.scan(batch);
+        scanned
+            .into_iter()
+            .map(|(rule, picked, blind)| {
+                if let Some(rule) = self.rules.rules.get(rule)
+                    && blind.total() > 0
+                {
+                    self.totals.rules.entry(rule.info.id.clone()).or_default().blind.merge(&blind);
+                }
+                (rule, picked)
+            })
+            .collect()
+    }
+
+    /// Folds the rows of rules that need the exchange, in the merged order of the input.
+    fn exchange(&mut self, scanned: &[(usize, Picked)], times: &[(Timestamp, Timestamp)]) -> Vec<Output> {
+        let mut merged: Vec<(usize, Picked)> = scanned
+            .iter()
+            .filter(|(rule, _)| exchanged(&self.rules, *rule, self.placement))
+            .map(|(rule, picked)| (*rule, in_merged_order(picked)))
+            .collect();
+        merged.sort_by_key(|(rule, _)| *rule);
+        let picked: Vec<(usize, Slice<'_>)> = merged
+            .iter()
+            .map(|(rule, picked)| (*rule, Slice { picked, from: 0, to: picked.rows.len(), exchange: true }))
+            .collect();
+        let marks: Vec<Mark> =
+            (0u32..).zip(times).map(|(position, (_, now))| Mark { now: *now, position }).collect();
+        let mut out = Vec::new();
+        self.exchange.apply(
+            Input::Rows { picked: &picked, marks: &marks, next_offset: 0 },
+            &self.sources,
+            &mut out,
+        );
+        out
+    }
+
+    /// Hands alerts on, one append a partition, with the text of the events that fired.
+    fn append(
+        &mut self,
+        outputs: Vec<(Option<usize>, Vec<Output>)>,
+        records: &[Record<'_>],
+        actions: &mut Vec<Action>,
+    ) {
+        for (source, outputs) in outputs {
+            if outputs.is_empty() {
+                continue;
+            }
+            let said = outputs
+                .into_iter()
+                .map(|Output { order, fired_by, mut alert, .. }| {
+                    alert.event = fired_by.and_then(|name| self.event_text(&name, order, records));
+                    Said { order, alert: Arc::new(alert) }
+                })
+                .collect();
+            let stamp = match source {
+                Some(source) => self.stamp(source),
+                None => {
+                    Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 })
+                }
+            };
+            if let Some(stamp) = stamp {
+                actions.push(Action::Append(stamp, said));
+            }
+        }
+    }
+
+    fn dead_letters(&mut self, rejects: Vec<Reject>, actions: &mut Vec<Action>) {
+        let mut by_source: BTreeMap<u16, Vec<Reject>> = BTreeMap::new();
+        rejects.into_iter().for_each(|reject| by_source.entry(reject.source).or_default().push(reject));
+        for (source, mut rejects) in by_source {
+            rejects.sort_by_key(|reject| reject.offset);
+            if let Some(stamp) = self.stamp(usize::from(source)) {
+                actions.push(Action::DeadLetter(stamp, rejects));
+            }
+        }
+    }
+
+    fn stamp(&mut self, source: usize) -> Option<Stamp> {
+        let partition = self.partitions.get_mut(source)?.as_mut()?;
+        partition.seq += 1;
+        partition.outstanding.insert(partition.seq);
+        Some(Stamp { source: self.sources.get(source)?.clone(), seq: partition.seq })
+    }
+
+    fn event_text(&self, name: &EventName, order: Order, records: &[Record<'_>]) -> Option<Box<str>> {
+        let record = records.get(order.position as usize).filter(|record| record.offset == name.offset)?;
+        let schema = &self.streams.get(&self.sources.get(usize::from(name.source))?.stream)?.schema;
+        decode::event_text(schema, record.payload, name.index, EVENT_TEXT)
+    }
+
+    fn count(&mut self, records: &[Record<'_>], batches: &[Arc<EventBatch>], rejects: &[Reject]) {
+        let mut of = |source: u16, add: &mut dyn FnMut(&mut PartitionCounters)| {
+            if let Some(Some(partition)) = self.partitions.get_mut(usize::from(source)) {
+                add(&mut partition.counters);
+            }
+        };
+        for record in records {
+            of(record.source, &mut |counters| {
+                counters.records += 1;
+                counters.bytes += record.payload.len() as u64;
+            });
+        }
+        for span in batches.iter().flat_map(|batch| &batch.spans) {
+            of(span.source, &mut |counters| counters.events += span.rows.len() as u64);
+        }
+        for reject in rejects {
+            of(reject.source, &mut |counters| *counters.rejects.entry(reject.reason).or_default() += 1);
+        }
+    }
+}
+
+/// Records by stream, with what they did to time.
+#[derive(Default)]
+struct Moved<'r, 'a> {
+    /// Per stream: position and record, partition after partition.
+    accepted: BTreeMap<Arc<str>, Vec<(u32, &'r Record<'a>)>>,
+    /// Records whose offset does not rise.
+    rejects: Vec<Reject>,
+    /// Per source: its records as time sees them.
+    marks: BTreeMap<usize, Vec<Mark>>,
+    /// Per position: stream time of the record's partition, and of the whole input.
+    times: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Partition {
+    fn committable(&mut self) -> Option<i64> {
+        let done = self.outstanding.first().map_or(u64::MAX, |first| first - 1);
+        let mut offset = None;
+        while self.progress.front().is_some_and(|(_, seq)| *seq <= done) {
+            offset = self.progress.pop_front().map(|(next, _)| next);
+        }
+        if let Some(offset) = offset {
+            self.committed = self.committed.max(offset);
+        }
+        offset
+    }
+}
+
+impl PartitionCounters {
+    fn add(&mut self, other: &PartitionCounters) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.events += other.events;
+        for (reason, n) in &other.rejects {
+            *self.rejects.entry(*reason).or_default() += n;
+        }
+    }
+}
+
+fn add_rules(set: &RuleSet, totals: &mut BTreeMap<String, RuleCounters>, pipeline: &Pipeline) {
+    for (index, counters) in pipeline.counters() {
+        let Some(rule) = set.rules.get(index) else { continue };
+        totals.entry(rule.info.id.clone()).or_default().merge(counters);
+    }
+}
+
+/// Indices of rules with this placement, of one stream or of all.
+fn placed(rules: &RuleSet, stream: Option<&Arc<str>>, placement: Placement) -> Vec<usize> {
+    let fits = |rule: &crate::rule::Rule| {
+        rule.placement == placement && stream.is_none_or(|stream| *stream == rule.stream)
+    };
+    rules.rules.iter().enumerate().filter(|(_, rule)| fits(rule)).map(|(index, _)| index).collect()
+}
+
+fn exchanged(rules: &RuleSet, rule: usize, placement: Exchange) -> bool {
+    placement == Exchange::InProcess
+        && rules.rules.get(rule).is_some_and(|rule| rule.placement == Placement::Exchange)
+}
+
+/// Fills in stream time and spans, which decoding cannot know.
+fn timed(mut batch: EventBatch, times: &[(Timestamp, Timestamp)]) -> EventBatch {
+    let at = |position: &u32| times.get(*position as usize).copied().unwrap_or_default();
+    (batch.now, batch.exchange_now) = batch.positions.iter().map(at).unzip();
+    for (row, name) in batch.names.iter().enumerate() {
+        match batch.spans.last_mut() {
+            Some(span) if span.source == name.source => span.rows.end = row + 1,
+            _ => batch.spans.push(Span { source: name.source, rows: row..row + 1 }),
+        }
+    }
+    batch
+}
+
+/// A partition's part of what was picked; none if it has no rows there.
+fn part(picked: &Picked, source: usize) -> Option<Slice<'_>> {
+    let span = picked.of.spans.iter().find(|span| usize::from(span.source) == source)?;
+    let from = picked.rows.partition_point(|row| (*row as usize) < span.rows.start);
+    let to = picked.rows.partition_point(|row| (*row as usize) < span.rows.end);
+    (from < to).then_some(Slice { picked, from, to, exchange: false })
+}
+
+/// What was picked, in the merged order of the input instead of partition by partition.
+fn in_merged_order(picked: &Picked) -> Picked {
+    let mut order: Vec<u32> = (0..picked.rows.len() as u32).collect();
+    let place = |i: &u32| {
+        let row = picked.rows[*i as usize] as usize;
+        (picked.of.positions[row], row)
+    };
+    order.sort_by_key(place);
+    let gather = |values: &[u32]| order.iter().map(|i| values[*i as usize]).collect();
+    let values = picked.values.iter().map(|column| column.gather(&order)).collect();
+    Picked { rows: gather(&picked.rows), steps: gather(&picked.steps), values, ..picked.clone() }
 }

@@ -1,1 +1,3 @@
-//! The mathematics: one estimator a file, plain numbers in and out.
+//! The mathematics: one estimator a file, plain numbers in and out, a fixed seed, nothing that flips coins.
+
+pub mod distinct;

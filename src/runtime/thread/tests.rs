@@ -8,7 +8,9 @@ use super::*;
 use crate::alert::{Alert, RuleInfo, Severity};
 use crate::event::{Reject, RejectReason, Stamp};
 use crate::kafka::mock::Mock;
+use crate::pipeline::Order;
 use crate::runtime::delivery::{Parcel, Report};
+use crate::runtime::worker::Said;
 
 /// What a scripted worker has seen.
 #[derive(Debug, Default)]
@@ -58,7 +60,8 @@ impl Script {
             self.seen.lock().unwrap().records.push((source.index, record.offset));
             if record.payload.starts_with(b"alert") {
                 let stamp = progress.stamp(&source, record.offset);
-                actions.push(Action::Append(stamp, vec![Arc::new(alert(record.broker_time))]));
+                let alert = Arc::new(alert(record.broker_time));
+                actions.push(Action::Append(stamp, vec![Said { order: Order::default(), alert }]));
             } else if record.payload.starts_with(b"bad") {
                 let stamp = progress.stamp(&source, record.offset);
                 let reject = Reject {
@@ -112,8 +115,8 @@ impl Handler for Script {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+    fn totals(&self) -> Totals {
+        Totals::default()
     }
 }
 

@@ -1,0 +1,261 @@
+//! The columns that are being built. They can forget their last rows, so that a record is taken whole or not at all;
+//! Arrow's own builders cannot.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, NullArray, NullBufferBuilder,
+    StringArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field as ArrowField};
+
+use super::plan::FieldPlan;
+use super::value;
+use crate::event::Type;
+use crate::schema::FieldType;
+
+/// One column under construction.
+pub(super) enum Column {
+    /// Nobody reads it.
+    Skipped,
+    Bool(Plain<bool>),
+    Int(Plain<i64>),
+    Float(Plain<f64>),
+    Time(Plain<i64>),
+    Text(Texts),
+    List(Lists),
+}
+
+/// Values of one size.
+pub(super) struct Plain<T> {
+    values: Vec<T>,
+    valid: NullBufferBuilder,
+}
+
+/// Texts, one behind the other.
+pub(super) struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<i32>,
+    valid: NullBufferBuilder,
+}
+
+/// Lists of texts.
+pub(super) struct Lists {
+    items: Texts,
+    ends: Vec<i32>,
+    valid: NullBufferBuilder,
+}
+
+impl<T: Copy + Default> Plain<T> {
+    fn new() -> Plain<T> {
+        Plain { values: Vec::new(), valid: NullBufferBuilder::new(0) }
+    }
+
+    fn push(&mut self, value: Option<T>) -> bool {
+        self.values.push(value.unwrap_or_default());
+        self.valid.append(value.is_some());
+        value.is_some()
+    }
+
+    fn null(&mut self) {
+        self.push(None);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.valid.truncate(rows);
+    }
+
+    fn take(&mut self) -> (ScalarBuffer<T>, Option<NullBuffer>)
+    where
+        T: arrow::datatypes::ArrowNativeType,
+    {
+        (ScalarBuffer::from(std::mem::take(&mut self.values)), self.valid.finish())
+    }
+}
+
+impl Texts {
+    fn new() -> Texts {
+        Texts { bytes: Vec::new(), ends: vec![0], valid: NullBufferBuilder::new(0) }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    /// A text that would make the column longer than Arrow can count is NULL.
+    fn push(&mut self, text: Option<&str>) -> bool {
+        let end = i32::try_from(self.bytes.len() + text.map_or(0, str::len));
+        let text = text.filter(|_| end.is_ok());
+        self.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+        self.ends.push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
+        self.valid.append(text.is_some());
+        text.is_some()
+    }
+
+    fn null(&mut self) {
+        self.push(None);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows + 1);
+        self.valid.truncate(rows);
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
+    fn take(&mut self) -> StringArray {
+        let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
+        StringArray::new(offsets(&mut self.ends), bytes, self.valid.finish())
+    }
+}
+
+impl Lists {
+    fn new() -> Lists {
+        Lists { items: Texts::new(), ends: vec![0], valid: NullBufferBuilder::new(0) }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    fn push(&mut self, items: Option<&[std::borrow::Cow<'_, str>]>) -> bool {
+        let before = self.items.len();
+        let fits = items.is_some_and(|items| items.iter().all(|item| self.items.push(Some(item))));
+        let end = i32::try_from(self.items.len());
+        let valid = fits && end.is_ok();
+        if !valid {
+            self.items.truncate(before);
+        }
+        self.ends.push(i32::try_from(self.items.len()).unwrap_or(i32::MAX));
+        self.valid.append(valid);
+        valid
+    }
+
+    fn null(&mut self) {
+        self.push(None);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows + 1);
+        self.valid.truncate(rows);
+        self.items.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
+    fn take(&mut self) -> ListArray {
+        let item = Arc::new(ArrowField::new("item", DataType::Utf8, true));
+        let items = Arc::new(self.items.take());
+        ListArray::new(item, offsets(&mut self.ends), items, self.valid.finish())
+    }
+}
+
+/// The offsets of an array, which always start with 0; what they are taken from starts anew.
+fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])))
+}
+
+impl Column {
+    /// An empty column for a field.
+    pub fn new(plan: &FieldPlan) -> Column {
+        if !plan.built {
+            return Column::Skipped;
+        }
+        match plan.field.kind.logical() {
+            Type::Bool => Column::Bool(Plain::new()),
+            Type::Int => Column::Int(Plain::new()),
+            Type::Float => Column::Float(Plain::new()),
+            Type::Time => Column::Time(Plain::new()),
+            Type::List => Column::List(Lists::new()),
+            Type::Text | Type::Null => Column::Text(Texts::new()),
+        }
+    }
+
+    /// Adds the value that a JSON text stands for; false = it has the wrong type or is below its minimum: NULL.
+    pub fn push(&mut self, plan: &FieldPlan, raw: &str) -> bool {
+        let field = &plan.field;
+        let at_least = |number: f64| field.min.is_none_or(|min| number >= min);
+        match (self, field.kind) {
+            (Column::Skipped, _) => true,
+            (Column::Bool(column), _) => column.push(value::bool(raw)),
+            (Column::Int(column), _) => column.push(value::int(raw).filter(|int| at_least(*int as f64))),
+            (Column::Float(column), _) => column.push(value::float(raw).filter(|float| at_least(*float))),
+            (Column::Time(column), FieldType::Time(unit)) => {
+                column.push(value::time(raw, unit).map(|time| time.0))
+            }
+            (Column::Time(column), _) => column.push(None),
+            (Column::List(column), _) => column.push(value::texts(raw).as_deref()),
+            (Column::Text(column), FieldType::Ip) => column.push(value::ip(raw).as_deref()),
+            (Column::Text(column), FieldType::Json) => column.push(Some(&value::compact(raw))),
+            (Column::Text(column), _) => {
+                let text = value::text(raw).map(|text| value::normalized(text, &field.normalize));
+                column.push(text.as_deref())
+            }
+        }
+    }
+
+    /// Makes it `rows` long: a value that was not there is NULL.
+    pub fn pad(&mut self, rows: usize) {
+        if self.len(rows) < rows {
+            match self {
+                Column::Skipped => {}
+                Column::Bool(column) => column.null(),
+                Column::Int(column) | Column::Time(column) => column.null(),
+                Column::Float(column) => column.null(),
+                Column::Text(column) => column.null(),
+                Column::List(column) => column.null(),
+            }
+        }
+    }
+
+    fn len(&self, rows: usize) -> usize {
+        match self {
+            Column::Skipped => rows,
+            Column::Bool(column) => column.values.len(),
+            Column::Int(column) | Column::Time(column) => column.values.len(),
+            Column::Float(column) => column.values.len(),
+            Column::Text(column) => column.len(),
+            Column::List(column) => column.len(),
+        }
+    }
+
+    /// Forgets all rows but the first so many.
+    pub fn truncate(&mut self, rows: usize) {
+        if self.len(rows) > rows {
+            match self {
+                Column::Skipped => {}
+                Column::Bool(column) => column.truncate(rows),
+                Column::Int(column) | Column::Time(column) => column.truncate(rows),
+                Column::Float(column) => column.truncate(rows),
+                Column::Text(column) => column.truncate(rows),
+                Column::List(column) => column.truncate(rows),
+            }
+        }
+    }
+
+    /// The array of all rows; the column is empty again.
+    pub fn take(&mut self, rows: usize) -> ArrayRef {
+        let array: ArrayRef = match self {
+            Column::Skipped => Arc::new(NullArray::new(rows)),
+            Column::Bool(column) => {
+                let values = std::mem::take(&mut column.values);
+                Arc::new(BooleanArray::new(values.into(), column.valid.finish()))
+            }
+            Column::Int(column) => {
+                let (values, valid) = column.take();
+                Arc::new(Int64Array::new(values, valid))
+            }
+            Column::Time(column) => {
+                let (values, valid) = column.take();
+                Arc::new(TimestampMicrosecondArray::new(values, valid))
+            }
+            Column::Float(column) => {
+                let (values, valid) = column.take();
+                Arc::new(Float64Array::new(values, valid))
+            }
+            Column::Text(column) => Arc::new(column.take()),
+            Column::List(column) => Arc::new(column.take()),
+        };
+        debug_assert_eq!(array.len(), rows);
+        array
+    }
+}

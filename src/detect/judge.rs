@@ -1,0 +1,172 @@
+//! One window of one key, as a condition sees it.
+
+use std::sync::Arc;
+
+use super::aggregate::Partial;
+use super::panes::{Cut, KeyState};
+use crate::alert::{At, Episode, Finding, Severity};
+use crate::event::{EventName, Key, Slice, Timestamp, Value};
+use crate::rule::having::{self, Scope};
+use crate::rule::{AggFunc, Rule, Threshold, When};
+
+/// Events named as evidence: so many of the first and of the last.
+const EVIDENCE: usize = 3;
+
+/// What a detector needs of its rule.
+#[derive(Debug)]
+pub struct Plan {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// Its table.
+    pub spec: Threshold,
+    /// How it cuts time.
+    pub cut: Cut,
+    /// Per aggregate: which of the key's distinct sets is its own.
+    distinct_of: Vec<Option<usize>>,
+}
+
+impl Plan {
+    /// What a detector needs of this rule.
+    pub fn new(rule: &Arc<Rule>, spec: &Threshold) -> Plan {
+        let mut sets = 0..;
+        let distinct_of = spec
+            .aggregates
+            .iter()
+            .map(|aggregate| if aggregate.func == AggFunc::CountDistinct { sets.next() } else { None })
+            .collect();
+        Plan { rule: rule.clone(), spec: spec.clone(), cut: Cut::new(spec), distinct_of }
+    }
+}
+
+/// One window of one key.
+pub struct View<'a> {
+    /// The rule.
+    pub plan: &'a Plan,
+    /// The key's memory.
+    pub state: &'a KeyState,
+    /// The key's values.
+    pub key: &'a [Value],
+    /// Its first pane.
+    pub low: i64,
+    /// Its last pane.
+    pub high: i64,
+    /// Its last instant.
+    pub end: Timestamp,
+    /// The row that judges it; none at a close.
+    pub row: Option<(&'a Slice<'a>, usize)>,
+}
+
+impl Scope for View<'_> {
+    fn aggregate(&self, i: usize) -> Value {
+        let Some(aggregate) = self.plan.spec.aggregates.get(i) else { return Value::Null };
+        if let Some(times) = aggregate.ring.and_then(|ring| self.state.rings.get(ring)) {
+            return Value::Int(times.count(&self.plan.cut, self.end) as i64);
+        }
+        if let Some(set) = self.plan.distinct_of.get(i).copied().flatten() {
+            let count =
+                self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
+            return Value::Int(count as i64);
+        }
+        let mut merged = Partial::new(aggregate);
+        for pane in self.state.within(self.low, self.high) {
+            if let Some(partial) = pane.partials.get(i) {
+                merged.merge(partial, aggregate.func);
+            }
+        }
+        merged.value(aggregate.func)
+    }
+
+    fn input(&self, column: usize) -> Value {
+        match (self.key.get(column), self.row) {
+            (Some(value), _) => value.clone(),
+            (None, Some((rows, i))) => rows.value(column, i),
+            (None, None) => Value::Null,
+        }
+    }
+}
+
+impl View<'_> {
+    /// Whether `having` is true of it.
+    pub fn holds(&self) -> bool {
+        having::holds(&self.plan.spec.having, self)
+    }
+
+    /// The highest severity and risk of the escalations that are true, at least the rule's own.
+    pub fn severity(&self) -> (Severity, u8) {
+        let info = &self.plan.rule.info;
+        let (mut severity, mut risk) = (info.severity, info.risk);
+        for escalate in &self.plan.rule.escalate {
+            if let When::Holds(when) = &escalate.when
+                && having::holds(when, self)
+            {
+                severity = severity.max(escalate.severity);
+                risk = risk.max(escalate.risk.unwrap_or(0));
+            }
+        }
+        (severity, risk)
+    }
+
+    /// A finding of this window; the caller dates it.
+    pub fn finding(
+        &self,
+        at: At,
+        key: Key,
+        episode: Episode,
+        (severity, risk): (Severity, u8),
+        window: (Timestamp, Timestamp),
+    ) -> Finding {
+        let observed = self
+            .plan
+            .rule
+            .observed
+            .iter()
+            .map(|(name, node)| (name.clone(), having::evaluate(node, self)))
+            .collect();
+        Finding {
+            at,
+            key,
+            key_values: self.key.to_vec(),
+            episode,
+            time: self.end,
+            broker_time: self.end,
+            now: self.end,
+            severity,
+            risk,
+            window: Some(window),
+            observed,
+            count: self.count(),
+            evidence: self.evidence(),
+            fired_by: None,
+        }
+    }
+
+    /// The first count of `having`, or if it has none the rows of the window's panes.
+    fn count(&self) -> u64 {
+        match self.plan.spec.count.map(|i| self.aggregate(i)) {
+            Some(Value::Int(count)) => u64::try_from(count).unwrap_or(0),
+            _ => self.state.within(self.low, self.high).iter().map(|pane| pane.rows).sum(),
+        }
+    }
+
+    /// The first and last few events that are still known of the window, in the order of time.
+    fn evidence(&self) -> Vec<EventName> {
+        let start = self.end.minus(self.plan.cut.window);
+        let mut known: Vec<(Timestamp, EventName)> = if self.plan.cut.paned {
+            let panes = self.state.within(self.low, self.high);
+            panes
+                .iter()
+                .flat_map(|pane| pane.ends.map(|name| (self.plan.cut.start(pane.index), name)))
+                .collect()
+        } else {
+            let rings = self.state.rings.iter().flat_map(|times| times.0.iter());
+            rings.filter(|s| start < s.time && s.time <= self.end).map(|s| (s.time, s.name)).collect()
+        };
+        known.sort_by_key(|(time, name)| (*time, name.source, name.offset, name.index));
+        let mut names: Vec<EventName> = known.into_iter().map(|(_, name)| name).collect();
+        names.dedup();
+        if names.len() > 2 * EVIDENCE {
+            names.drain(EVIDENCE..names.len() - EVIDENCE);
+        }
+        names
+    }
+}

@@ -1,0 +1,129 @@
+//! `[[test]]`: events in the test notation, and the alerts that should come of them.
+
+use std::collections::BTreeMap;
+
+use super::keys::{self, Reader};
+use crate::diagnostic::suggest;
+use crate::rule::file::{Entry, Item, ItemValue, Table};
+use crate::rule::{Expected, RuleTest};
+
+/// Fields of an alert that a test may name; `observed.NAME` beside them.
+const FIELDS: [&str; 15] = [
+    "at",
+    "time",
+    "key",
+    "count",
+    "folds",
+    "severity",
+    "risk",
+    "entity",
+    "entities",
+    "window",
+    "observed",
+    "id",
+    "title",
+    "evidence",
+    "broker_time",
+];
+
+/// Reads all tests of a file; a test with a problem is left out.
+pub fn read(reader: &mut Reader<'_>, rule: &str, table: &Table) -> Vec<RuleTest> {
+    let mut tests: Vec<RuleTest> = Vec::new();
+    for (item, inner) in reader.tables(table, "test") {
+        reader.known(inner, "[[test]]", &keys::TEST);
+        let Some(test) = read_one(reader, rule, item, inner) else { continue };
+        if tests.iter().any(|other| other.name == test.name) {
+            let span = inner.get("name").map_or(item.span.clone(), |entry| entry.item.span.clone());
+            reader.error(
+                span,
+                format!("a second test \"{}\"", test.name),
+                "give each test a name of its own",
+            );
+        }
+        tests.push(test);
+    }
+    tests
+}
+
+fn read_one(reader: &mut Reader<'_>, rule: &str, item: &Item, inner: &Table) -> Option<RuleTest> {
+    for (key, example) in [
+        ("name", "name = \"six failures within a minute alert once\""),
+        ("events", "events = '''\n+0s {\"vin\":\"V1\"}\n'''"),
+        ("alerts", "alerts = 1, or alerts = [ { at = \"+25s\" } ]"),
+    ] {
+        if inner.get(key).is_none() {
+            reader.missing(item.span.clone(), "[[test]]", key, example);
+        }
+    }
+    let name = reader.text(inner, "name");
+    let events = reader.text(inner, "events");
+    let alerts = inner.get("alerts").and_then(|entry| expected(reader, entry));
+    let (name, events) = (name?, events?);
+    Some(RuleTest {
+        rule: rule.to_string(),
+        file: reader.file.to_string(),
+        name: name.text.clone(),
+        events: events.text.clone(),
+        events_at: events.start.unwrap_or(events.span.start),
+        at: item.span.start,
+        alerts: alerts?,
+    })
+}
+
+fn expected(reader: &mut Reader<'_>, entry: &Entry) -> Option<Expected> {
+    match &entry.item.value {
+        ItemValue::Int(n) if *n >= 0 => usize::try_from(*n).ok().map(Expected::Count),
+        ItemValue::List(items) => {
+            let alerts: Vec<Option<BTreeMap<String, toml::Value>>> =
+                items.iter().map(|item| expected_alert(reader, item)).collect();
+            alerts.into_iter().collect::<Option<_>>().map(Expected::Alerts)
+        }
+        _ => {
+            let hint = "alerts = 2 counts them, alerts = [ { at = \"+25s\", key = [\"V1\"] } ] names them, [] is none";
+            reader.error(entry.item.span.clone(), "\"alerts\" is neither a number nor an array", hint);
+            None
+        }
+    }
+}
+
+fn expected_alert(reader: &mut Reader<'_>, item: &Item) -> Option<BTreeMap<String, toml::Value>> {
+    let ItemValue::Table(table) = &item.value else {
+        let hint = "each alert is a table: { at = \"+25s\", key = [\"V1\"] }";
+        reader.error(item.span.clone(), "an expected alert is a table", hint);
+        return None;
+    };
+    let mut fields = BTreeMap::new();
+    let mut whole = true;
+    for entry in &table.entries {
+        let head = entry.key.split('.').next().unwrap_or("");
+        if !FIELDS.contains(&head) {
+            whole = false;
+            let hint = suggest(head, FIELDS.iter().copied());
+            reader.error(entry.key_span.clone(), format!("an alert has no field \"{}\"", entry.key), hint);
+        }
+        match &entry.item.value {
+            ItemValue::Table(inner) => inner.entries.iter().for_each(|part| {
+                let name = format!("{}.{}", entry.key, part.key);
+                fields.insert(name, value(&part.item));
+            }),
+            _ => {
+                fields.insert(entry.key.clone(), value(&entry.item));
+            }
+        }
+    }
+    whole.then_some(fields)
+}
+
+fn value(item: &Item) -> toml::Value {
+    match &item.value {
+        ItemValue::Text(text) => toml::Value::String(text.text.clone()),
+        ItemValue::Int(int) => toml::Value::Integer(*int),
+        ItemValue::BigInt(text) | ItemValue::Date(text) => toml::Value::String(text.clone()),
+        ItemValue::Float(float) => toml::Value::Float(*float),
+        ItemValue::Bool(bool) => toml::Value::Boolean(*bool),
+        ItemValue::List(items) => toml::Value::Array(items.iter().map(value).collect()),
+        ItemValue::Table(table) => toml::Value::Table(
+            table.entries.iter().map(|entry| (entry.key.clone(), value(&entry.item))).collect(),
+        ),
+    }
+}

@@ -1,0 +1,153 @@
+//! What anybody may know about a sink at any time: counts without locks, and its last trouble.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::Timestamp;
+
+/// How a sink is doing. Times are wall time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkStats {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Alerts that are there.
+    pub delivered: u64,
+    /// Alerts that it will never take.
+    pub refused: u64,
+    /// Alerts tried once more, counted each time.
+    pub retried: u64,
+    /// Alerts without an outcome.
+    pub waiting: usize,
+    /// How many may wait.
+    pub capacity: usize,
+    /// When an alert was last delivered.
+    pub last_delivered: Option<Timestamp>,
+    /// The last trouble, of any kind, and when it was seen. Quotes no alert.
+    pub last_error: Option<(Timestamp, String)>,
+    /// Set while somebody has to act before it goes on.
+    pub blocked: Option<Blockage>,
+}
+
+/// Why a sink does not go on by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blockage {
+    /// Since when, in wall time.
+    pub since: Timestamp,
+    /// What happened, when it was tried last.
+    pub why: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+/// The counters of one sink.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    pub name: Arc<str>,
+    capacity: usize,
+    waiting: AtomicUsize,
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    retried: AtomicU64,
+    /// Microseconds; 0 = never.
+    last_delivered: AtomicI64,
+    trouble: Mutex<Trouble>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    last_error: Option<(Timestamp, String)>,
+    blocked: Option<Blockage>,
+}
+
+impl Gauge {
+    pub fn new(name: Arc<str>, capacity: usize) -> Gauge {
+        Gauge {
+            name,
+            capacity,
+            waiting: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            last_delivered: AtomicI64::new(0),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Makes room for `count` more alerts, unless there is none. An empty queue takes any number: else a
+    /// parcel larger than the queue could never leave.
+    pub fn reserve(&self, count: usize) -> bool {
+        let fits = |waiting: usize| {
+            let next = waiting.saturating_add(count);
+            (waiting == 0 || next <= self.capacity).then_some(next)
+        };
+        self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    /// Gives room back.
+    pub fn release(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub fn delivered(&self, now: Timestamp) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        self.last_delivered.store(now.0, Ordering::Relaxed);
+    }
+
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn retried(&self, count: u64) {
+        self.retried.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn error(&self, now: Timestamp, why: &str) {
+        self.trouble().last_error = Some((now, why.to_string()));
+    }
+
+    /// Notes why it is blocked. True if it was not before.
+    pub fn block(&self, now: Timestamp, why: &str, mend: &str) -> bool {
+        let mut trouble = self.trouble();
+        let since = trouble.blocked.as_ref().map(|blockage| blockage.since);
+        let (why, mend) = (why.to_string(), mend.to_string());
+        trouble.blocked = Some(Blockage { since: since.unwrap_or(now), why, mend });
+        since.is_none()
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.trouble().blocked.is_some()
+    }
+
+    /// Notes that it is blocked no more. Returns since when it was.
+    pub fn unblock(&self) -> Option<Timestamp> {
+        self.trouble().blocked.take().map(|blockage| blockage.since)
+    }
+
+    pub fn stats(&self) -> SinkStats {
+        let Trouble { last_error, blocked } = self.trouble().clone();
+        let last = self.last_delivered.load(Ordering::Relaxed);
+        SinkStats {
+            name: self.name.clone(),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            retried: self.retried.load(Ordering::Relaxed),
+            waiting: self.waiting(),
+            capacity: self.capacity,
+            last_delivered: (last != 0).then_some(Timestamp(last)),
+            last_error,
+            blocked,
+        }
+    }
+
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests over the whole of Fleetwarden: one binary.
+
+mod scenarios;
+mod tidy;

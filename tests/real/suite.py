@@ -1,0 +1,517 @@
+"""The suite of tests/real/run: what a person would check by hand, in the order in which they would.
+
+Everything that Fleetwarden wrote to OpenSearch is read back and compared, id for id, with `fleetwarden replay` over the
+same records in the envelopes that Kafka gave them.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import servers
+from servers import Kafka, OpenSearch, Process, Unavailable, free_port, get_json
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "testdata/demo"
+STRATUS = ROOT / "testdata/cloudtrail/stratus"
+GROUP = "fleetwarden-real"
+DEAD_LETTERS = "fleetwarden.dead-letters"
+INDEX = "fleetwarden-alerts"
+# stream → topic, partitions
+TOPICS = {
+    "telemetry": ("vehicle.telemetry", 4),
+    "diagnostics": ("vehicle.diagnostics", 4),
+    "cloudtrail": ("cloud.cloudtrail", 1),
+}
+
+CONFIG = """
+rules   = "rules"
+schemas = "{schemas}"
+workers = 2
+
+[kafka]
+brokers           = "{brokers}"
+group             = "{group}"
+dead_letter_topic = "{dead_letters}"
+
+[http]
+listen = "127.0.0.1:{http}"
+
+[sinks.siem]
+type  = "opensearch"
+url   = "{opensearch}"
+index = "{index}"
+
+[sinks.copy]
+type = "file"
+path = "{copy}"
+"""
+
+
+# What is kept of a Kafka message: times in ms, headers as texts.
+Message = collections.namedtuple("Message", "partition offset time value headers")
+
+
+class Report:
+    """PASS and FAIL lines, and the last line."""
+
+    def __init__(self):
+        self.passed, self.failed, self.began = 0, 0, time.monotonic()
+
+    def check(self, name, ok, detail=""):
+        self.passed += bool(ok)
+        self.failed += not ok
+        stamp = f"{time.monotonic() - self.began:6.1f} s"
+        print(f"{'PASS' if ok else 'FAIL'} {stamp}  {name}" + (f": {detail}" if detail else ""))
+        return ok
+
+    def note(self, text):
+        print(f"  .. {time.monotonic() - self.began:6.1f} s  {text}")
+
+    def same(self, name, got, expected):
+        missing, extra = expected - got, got - expected
+        detail = f"{len(got)} ids"
+        if missing or extra:
+            some = ", ".join(sorted(missing)[:3] + sorted(extra)[:3])
+            detail = f"{len(missing)} missing, {len(extra)} too many of {len(expected)}: {some}"
+        return self.check(name, not missing and not extra and len(got) > 0, detail)
+
+
+class Fleetwarden(Process):
+    """The program under test."""
+
+    def __init__(self, folder, binary, kafka, opensearch):
+        super().__init__("fleetwarden", folder)
+        self.binary, self.http = binary, free_port()
+        self.url = f"http://127.0.0.1:{self.http}"
+        self.copy = folder / "alerts.ndjson"
+        rules = folder / "rules"
+        shutil.copytree(ROOT / "rules", rules)
+        shutil.copytree(ROOT / "tests/real/rules", rules / "real")
+        self.rules = rules
+        self.config = folder / "fleetwarden.toml"
+        self.config.write_text(CONFIG.format(
+            schemas=ROOT / "schemas", brokers=kafka.address, group=GROUP, dead_letters=DEAD_LETTERS, http=self.http,
+            opensearch=opensearch.url, index=INDEX, copy=self.copy))
+
+    def begin(self):
+        self.launch([self.binary, "run", "-c", self.config])
+
+    def ready(self):
+        self.wait_until(lambda: self.status("/readyz") == 200, 60, "readyz 200")
+
+    def status(self, path):
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def metrics(self):
+        with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
+            return answer.read().decode()
+
+    def total(self, name, **labels):
+        """The sum of a metric over all label sets that have these labels."""
+        total = 0.0
+        for line in self.metrics().splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.split("{")[0] == name and all(f'{key}="{text}"' in series for key, text in labels.items()):
+                total += float(value)
+        return total
+
+    def replay(self, inputs, out):
+        command = [self.binary, "replay", "--rules", self.rules, "--schemas", ROOT / "schemas", "--out", out, "--quiet",
+                   *(f"{stream}={path}" for stream, path in inputs.items())]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT)
+        if done.returncode not in (0, 1):
+            raise AssertionError(f"replay ended with {done.returncode}: {done.stderr[-800:]}")
+        alerts = [json.loads(line) for line in out.read_text().splitlines()]
+        return alerts, json.loads(done.stderr.strip().splitlines()[-1])
+
+
+class Cluster:
+    """What the suite does with Kafka itself."""
+
+    def __init__(self, address):
+        self.address = address
+        self.admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+        self.producer = Producer({
+            "bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 5, "log_level": 0,
+            "message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 500})
+        self.failures, self.sent = [], 0
+
+    def create(self):
+        wanted = [NewTopic(topic, partitions, 1, config={"message.timestamp.type": "LogAppendTime"})
+                  for topic, partitions in [*TOPICS.values(), (DEAD_LETTERS, 1)]]
+        for done in self.admin.create_topics(wanted).values():
+            done.result(30)
+
+    def send(self, topic, value, key=None):
+        while True:
+            try:
+                self.producer.produce(topic, value, key, on_delivery=self.delivered)
+                break
+            except BufferError:
+                self.producer.poll(0.1)
+        self.sent += 1
+        self.producer.poll(0)
+
+    def delivered(self, error, _):
+        if error is not None:
+            self.failures.append(str(error))
+
+    def flush(self):
+        left = self.producer.flush(90)
+        if left or self.failures:
+            raise AssertionError(f"{left} records were not taken by Kafka, {self.failures[:3]}")
+
+    def ends(self):
+        """(topic, partition) → next offset."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "probe", "log_level": 0})
+        try:
+            return {(topic, index): consumer.get_watermark_offsets(TopicPartition(topic, index), 10)[1]
+                    for topic, count in TOPICS.values() for index in range(count)}
+        finally:
+            consumer.close()
+
+    def committed(self):
+        """(topic, partition) → where the group goes on; without joining it."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": GROUP, "log_level": 0})
+        try:
+            places = [TopicPartition(topic, index) for topic, count in TOPICS.values() for index in range(count)]
+            for attempt in range(40):  # a coordinator that has just started refuses for a moment
+                try:
+                    return {(p.topic, p.partition): max(p.offset, 0) for p in consumer.committed(places, 20)}
+                except KafkaException:
+                    if attempt == 39:
+                        raise
+                    time.sleep(0.25)
+        finally:
+            consumer.close()
+
+    def read(self, topic, partitions):
+        """All messages of a topic, each partition in its order."""
+        consumer = Consumer({
+            "bootstrap.servers": self.address, "group.id": "probe", "enable.auto.commit": False, "log_level": 0,
+            "fetch.wait.max.ms": 50})
+        found = []
+        try:
+            bounds = {index: consumer.get_watermark_offsets(TopicPartition(topic, index), 10)
+                      for index in range(partitions)}
+            open_ends = {index: end for index, (start, end) in bounds.items() if start < end}
+            consumer.assign([TopicPartition(topic, index, bounds[index][0]) for index in open_ends])
+            while open_ends:
+                message = consumer.poll(20)
+                if message is None or message.error():
+                    raise AssertionError(f"{topic} cannot be read to its end: {message and message.error()}")
+                found.append(Message(message.partition(), message.offset(), message.timestamp()[1], message.value(),
+                                     {name: text.decode() for name, text in message.headers() or []}))
+                if message.offset() + 1 >= open_ends.get(message.partition(), sys.maxsize):
+                    del open_ends[message.partition()]
+        finally:
+            consumer.close()
+        return sorted(found, key=lambda message: (message.partition, message.offset))
+
+    def envelopes(self, folder):
+        """Writes every topic as the NDJSON that `replay` reads; stream → file."""
+        folder.mkdir(exist_ok=True)
+        files = {}
+        for stream, (topic, partitions) in TOPICS.items():
+            files[stream] = folder / f"{stream}.ndjson"
+            with files[stream].open("wb") as out:
+                for message in self.read(topic, partitions):
+                    head = f'{{"_t":{message.time},"_p":{message.partition},"_o":{message.offset},"v":'
+                    out.write(head.encode() + message.value + b"}\n")
+        return files
+
+
+def sample(number):
+    """The demo's records as (topic, key, value) in broker order, of other vehicles and another account each time."""
+    start = json.loads((DEMO / "telemetry.ndjson").open().readline())["_t"]
+    shift = int(time.time() * 1000) - start - 30_000
+    records = []
+    for stream, (topic, _) in TOPICS.items():
+        for line in (DEMO / f"{stream}.ndjson").read_text().splitlines():
+            record = json.loads(line)
+            value, key = record["v"], None
+            if "vin" in value:
+                value["vin"] = f"{value['vin'][:2]}{chr(65 + number)}{value['vin'][3:]}"
+                value["ts"] += shift
+                key = value["vin"]
+            text = json.dumps(value, separators=(",", ":")).replace("418273645501", f"4182736455{number:02}")
+            records.append((record["_t"], topic, key, text))
+    return [(topic, key, text) for _, topic, key, text in sorted(records, key=lambda r: r[0])]
+
+
+class Flow(threading.Thread):
+    """Plays a sample at a steady pace while something else happens."""
+
+    def __init__(self, cluster, number, seconds):
+        super().__init__(daemon=True)
+        self.cluster, self.records, self.seconds, self.error = cluster, sample(number), seconds, None
+        self.start()
+
+    def run(self):
+        began = time.monotonic()
+        try:
+            for number, (topic, key, text) in enumerate(self.records):
+                ahead = began + self.seconds * number / len(self.records) - time.monotonic()
+                if ahead > 0:
+                    time.sleep(ahead)
+                self.cluster.send(topic, text, key)
+        except Exception as error:  # told by finish()
+            self.error = error
+
+    def finish(self):
+        self.join(180)
+        if self.error or self.is_alive():
+            raise AssertionError(f"the producer did not get through: {self.error}")
+        self.cluster.flush()
+
+
+class Suite:
+    def __init__(self, report, folder, binary):
+        self.report, self.folder, self.binary = report, folder, binary
+        self.kafka = self.opensearch = self.program = self.cluster = None
+
+    def stop(self):
+        for process in (self.program, self.kafka, self.opensearch):
+            if process is not None:
+                process.stop()
+
+    def start(self):
+        for name in ("kafka", "opensearch", "fleetwarden"):
+            (self.folder / name).mkdir()
+        # Files first: a download that fails leaves nothing running.
+        self.kafka = Kafka(self.folder / "kafka")
+        self.opensearch = OpenSearch(self.folder / "opensearch")
+        for server in (self.kafka, self.opensearch):
+            server.begin()
+        for server in (self.kafka, self.opensearch):
+            server.ready()
+        version = get_json(self.opensearch.url)["version"]
+        self.report.note(f"Apache Kafka {servers.KAFKA_VERSION} at {self.kafka.address}, "
+                         f"OpenSearch {version['number']} at {self.opensearch.url}")
+        self.cluster = Cluster(self.kafka.address)
+        self.cluster.create()
+        self.program = Fleetwarden(self.folder / "fleetwarden", self.binary, self.kafka, self.opensearch)
+        self.program.start()
+        self.report.note("fleetwarden runs")
+
+    def settle(self, seconds=90):
+        """Until everything is read, delivered and committed."""
+        end = time.monotonic() + seconds
+        state = ""
+        while time.monotonic() < end:
+            try:
+                ends, committed = self.cluster.ends(), self.cluster.committed()
+                behind = {place: (committed.get(place, 0), last) for place, last in ends.items()
+                          if last > 0 and committed.get(place, -1) < last}
+                lag = self.program.total("fleetwarden_consumer_lag_records")
+                waiting = self.program.total("fleetwarden_sink_queue_alerts")
+                if not behind and lag == 0 and waiting == 0:
+                    return
+                state = f"lag {lag:.0f}, queues {waiting:.0f}, committed of end: {behind}"
+            except Exception as error:
+                state = repr(error)
+            if not self.program.running():
+                raise AssertionError(f"fleetwarden ended:\n{self.program.tail()}")
+            time.sleep(0.25)
+        raise AssertionError(f"not settled within {seconds} s: {state}\n{self.program.tail()}")
+
+    def documents(self):
+        return self.opensearch.documents(INDEX + "-*")
+
+    def expected(self, name):
+        files = self.cluster.envelopes(self.folder / name)
+        alerts, summary = self.program.replay(files, self.folder / name / "alerts.ndjson")
+        self.report.note(f"replay: {json.dumps(summary)}")
+        return alerts, summary
+
+    def happy_path(self):
+        report = self.report
+        for topic, key, text in sample(0):
+            self.cluster.send(topic, text, key)
+        for file in sorted(STRATUS.glob("*.json")):
+            self.cluster.send("cloud.cloudtrail", json.dumps(json.loads(file.read_bytes()), separators=(",", ":")))
+        broken = [("vehicle.telemetry", b'{"vin":"XFWREJECT00000001","vin":"XFWREJECT00000002","speed":1}', "doubled_key"),
+                  ("vehicle.diagnostics", b'{"vin":"XFWREJECT00000001","service" 39}', "syntax")]
+        for topic, value, _ in broken:
+            self.cluster.send(topic, value, "XFWREJECT00000001")
+        self.cluster.flush()
+        self.settle()
+        report.check("happy path: every record read and committed", True, f"{self.cluster.sent} records")
+
+        documents = self.documents()
+        alerts, summary = self.expected("a")
+        ids = {alert["id"] for alert in alerts}
+        report.check("replay gives each id once", len(ids) == len(alerts), f"{len(alerts)} alerts")
+        report.same("happy path: documents in OpenSearch are the alerts of replay", set(documents), ids)
+        self.bodies("happy path: bodies in the file are those of replay", alerts)
+        self.attacks(alerts)
+        self.dead_letters(broken, summary)
+        self.health()
+
+    def bodies(self, name, alerts):
+        live = {}
+        for line in self.program.copy.read_text().splitlines():
+            alert = json.loads(line)
+            live.setdefault(alert["id"], []).append(alert)
+        wrong = [alert["id"] for alert in alerts
+                 if [{key: one.get(key) for key in alert} for one in live.get(alert["id"], [])] != [alert]]
+        self.report.check(name, not wrong and len(live) == len(alerts), f"{len(live)} alerts, {len(wrong)} differ")
+
+    def attacks(self, alerts):
+        """Every attack of the sample is found, and every file of known techniques gives the rules it should."""
+        found = {(alert["rule"]["id"], json.dumps(alert["key"])) for alert in alerts}
+        lost = []
+        for line in (DEMO / "truth.ndjson").read_text().splitlines():
+            truth = json.loads(line)
+            key = [part.replace("418273645501", "418273645500") for part in truth["key"]]
+            key[0] = f"{key[0][:2]}A{key[0][3:]}" if key[0].startswith("XFW") else key[0]
+            if (truth["rule"], json.dumps(key)) not in found:
+                lost.append(truth["id"])
+        self.report.check("every attack of the sample is found", not lost, ", ".join(lost))
+
+    def dead_letters(self, broken, summary):
+        letters = self.cluster.read(DEAD_LETTERS, 1)
+        by_value = {message.value: message.headers for message in letters}
+        for topic, value, reason in broken:
+            headers = by_value.get(value, {})
+            good = (headers.get("topic"), headers.get("reason")) == (topic, reason) and headers.get("offset", "").isdigit()
+            self.report.check(f"dead letter of a record in {topic}", good, json.dumps(headers))
+        rejects = summary["rejects"]
+        counted = sum(rejects.values()) if isinstance(rejects, dict) else rejects
+        self.report.check("nothing else is a dead letter", len(letters) == len(broken) == counted,
+                          f"{len(letters)} letters, replay rejects {rejects}")
+
+    def health(self):
+        for path in ("/livez", "/readyz"):
+            status = self.program.status(path)
+            self.report.check(f"{path} answers 200", status == 200, str(status))
+        promtool = find_promtool()
+        if promtool is None:
+            self.report.check("promtool is there", os.environ.get("CI") != "true", "SKIPPED: no promtool (Debian: prometheus)")
+            return
+        page = self.program.metrics()
+        done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True)
+        self.report.check("promtool check metrics is clean", done.returncode == 0 and not done.stderr.strip(),
+                          (done.stdout + done.stderr).strip()[:400] or f"{len(page.splitlines())} lines")
+        self.report.check("no VIN is a label", "XF" not in page, "")
+
+    def broker_dies(self):
+        flow = Flow(self.cluster, 1, 12)
+        time.sleep(4)
+        self.kafka.kill()
+        self.report.note("broker killed")
+        time.sleep(2)
+        self.kafka.start()
+        self.report.note("broker is back")
+        flow.finish()
+        self.settle()
+        self.report.check("broker killed and back: alive", self.program.running() and self.program.status("/livez") == 200)
+
+    def opensearch_dies(self):
+        flow = Flow(self.cluster, 2, 12)
+        time.sleep(3)
+        self.opensearch.kill()
+        self.report.note("OpenSearch killed")
+        time.sleep(3)
+        self.opensearch.start()
+        self.report.note("OpenSearch is back")
+        flow.finish()
+        self.settle()
+        alerts, _ = self.expected("c")
+        ids = {alert["id"] for alert in alerts}
+        self.report.same("broker and OpenSearch killed and back: still id for id", set(self.documents()), ids)
+        self.bodies("broker and OpenSearch killed and back: each body once in the file", alerts)
+
+    def restart(self):
+        """In the middle of a stream. Windows and suppression start cold, so only what needs no memory must be equal."""
+        flow = Flow(self.cluster, 3, 10)
+        time.sleep(4)
+        code = self.program.signal(signal.SIGTERM)
+        self.report.check("SIGTERM ends it with 0", code == 0, f"exit {code}, {self.program.tail(1)}")
+        committed = sum(self.cluster.committed().values())
+        time.sleep(1)
+        self.program.start()
+        flow.finish()
+        self.settle()
+        ends = sum(self.cluster.ends().values())
+        read = self.program.total("fleetwarden_records_total")
+        self.report.check("restart: goes on at the committed offset", read == ends - committed,
+                          f"read {read:.0f} records, {ends - committed} were left of {ends}")
+        alerts, _ = self.expected("d")
+        documents = self.documents()
+        plain = {alert["id"] for alert in alerts if alert["rule"]["id"] == "real-fast-driver"}
+        live = {name for name, document in documents.items() if document["rule"]["id"] == "real-fast-driver"}
+        self.report.same("restart: of a rule without memory nothing is lost or doubled", live, plain)
+        matches = {alert["id"] for alert in alerts if alert["rule"]["kind"] == "match"}
+        lost = matches - set(documents)
+        self.report.check("restart: no match is lost", not lost, f"{len(matches)} ids, {len(lost)} lost")
+        cold = self.program.total("fleetwarden_blind_total", reason="cold_start")
+        self.report.check("restart: cold windows are counted", cold > 0, f"cold_start {cold:.0f}")
+
+
+def find_promtool():
+    """promtool of the machine, else out of Debian's package, unpacked without installing it."""
+    if shutil.which("promtool"):
+        return "promtool"
+    tools = servers.CACHE / "tools"
+    tool = tools / "usr/bin/promtool"
+    if not tool.exists() and shutil.which("apt-get"):
+        tools.mkdir(parents=True, exist_ok=True)
+        for command in (["apt-get", "download", "-qq", "prometheus"], ["apt-get", "update", "-qq"],
+                        ["apt-get", "download", "-qq", "prometheus"]):
+            subprocess.run(command, cwd=tools, capture_output=True)
+            packages = sorted(tools.glob("prometheus_*.deb"))
+            if packages:
+                subprocess.run(["dpkg-deb", "-x", packages[-1].name, "."], cwd=tools, capture_output=True)
+                packages[-1].unlink()
+                break
+    return str(tool) if tool.exists() else None
+
+
+def main():
+    report = Report()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetwarden-real-"))
+    suite = Suite(report, folder, sys.argv[1])
+    # A signal unwinds like an error: whatever was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    try:
+        suite.start()
+        suite.happy_path()
+        suite.broker_dies()
+        suite.opensearch_dies()
+        suite.restart()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if not isinstance(error, (Unavailable, AssertionError)):
+            traceback.print_exc()
+        report.check("the suite runs to its end", False, str(error) or repr(error))
+    finally:
+        suite.stop()
+    if report.failed:
+        print(f"logs and records are kept in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{report.passed} passed, {report.failed} failed")
+    sys.exit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
