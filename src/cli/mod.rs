@@ -3,7 +3,7 @@
 // pub mod check;
 // pub mod demo;
 pub mod replay;
-// pub mod run;
+pub mod run;
 pub mod test;
 
 use std::io::IsTerminal;
@@ -29,11 +29,11 @@ pub struct Cli {
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
-    /// Watch attacks being found, on an in-process Kafka: needs nothing, ends by itself
+    // /// Watch attacks being found, on an in-process Kafka: needs nothing, ends by itself
     // Demo(demo::DemoArgs),
     /// Detect: Kafka in, alerts to the configured sinks, until stopped
-    // Run(run::RunArgs),
-    /// Find every mistake in rule files
+    Run(run::RunArgs),
+    // /// Find every mistake in rule files
     // Check(check::CheckArgs),
     /// Run the tests that stand in rule files
     Test(test::TestArgs),
@@ -66,7 +66,7 @@ impl From<Exit> for ExitCode {
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().verb {
         // Verb::Demo(args) => demo::run(&args),
-        // Verb::Run(args) => run::run(&args),
+        Verb::Run(args) => run::run(&args),
         // Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Replay(args) => replay::run(&args),
