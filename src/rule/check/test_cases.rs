@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::{self, Reader};
 use crate::diagnostic::suggest;
 use crate::rule::file::{Entry, Item, ItemValue, Table};
-use crate::rule::{Expected, RuleTest};
+use crate::rule::{Expected, RuleTest, notation};
 
 /// Fields of an alert that a test may name; `observed.NAME` and other parts beside them.
 const FIELDS: [&str; 15] = [
@@ -59,6 +59,9 @@ fn read_one(reader: &mut Reader<'_>, rule: &str, item: &Item, inner: &Table) -> 
     let events = reader.text(inner, "events");
     let alerts = inner.get("alerts").and_then(|entry| expected(reader, entry));
     let (name, events) = (name?, events?);
+    for fault in notation::parse(&events.text, &name.text).err().unwrap_or_default() {
+        reader.error(events.place(fault.span), fault.message, fault.hint);
+    }
     Some(RuleTest {
         rule: rule.to_string(),
         file: reader.file.to_string(),
