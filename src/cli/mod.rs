@@ -1,6 +1,6 @@
 //! One file per verb, and what the verbs share: exit codes, and how rules and schemas are found.
 
-// pub mod check;
+pub mod check;
 pub mod demo;
 pub mod replay;
 pub mod run;
@@ -33,8 +33,8 @@ pub enum Verb {
     Demo(demo::DemoArgs),
     /// Detect: Kafka in, alerts to the configured sinks, until stopped
     Run(run::RunArgs),
-    // /// Find every mistake in rule files
-    // Check(check::CheckArgs),
+    /// Find every mistake in rule files
+    Check(check::CheckArgs),
     /// Run the tests that stand in rule files
     Test(test::TestArgs),
     /// Run rules over files of recorded events
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Run(args) => run::run(&args),
-        // Verb::Check(args) => check::run(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Replay(args) => replay::run(&args),
     };
