@@ -214,7 +214,8 @@ impl Settings {
 
     /// Whether the broker, not the members, assigns partitions (KIP-848): other settings exist then.
     fn broker_assigns(&self) -> bool {
-        let protocol = self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
+        let protocol =
+            self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
         protocol.is_some_and(|value| value.eq_ignore_ascii_case("consumer"))
     }
 
