@@ -2,7 +2,7 @@
 
 // pub mod check;
 // pub mod demo;
-// pub mod replay;
+pub mod replay;
 pub mod run;
 pub mod test;
 
@@ -37,8 +37,8 @@ pub enum Verb {
     // Check(check::CheckArgs),
     /// Run the tests that stand in rule files
     Test(test::TestArgs),
-    // /// Run rules over files of recorded events
-    // Replay(replay::ReplayArgs),
+    /// Run rules over files of recorded events
+    Replay(replay::ReplayArgs),
 }
 
 /// How a verb ended.
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         // Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
-        // Verb::Replay(args) => replay::run(&args),
+        Verb::Replay(args) => replay::run(&args),
     };
     exit.into()
 }

@@ -140,6 +140,7 @@ fn play(
                     offset: *offset,
                     broker_time: START.plus(*at),
                     payload: payload.as_bytes(),
+                    broken: None,
                 };
                 *offset += 1;
                 let (new, bad) = replay.push(&[record]);

@@ -107,6 +107,14 @@ impl Partial {
         }
     }
 
+    /// A sum of ints that does not fit 64 bits.
+    pub fn wide_sum(&self, func: AggFunc) -> Option<i128> {
+        match self {
+            Partial::Int(sum, 1..) if func == AggFunc::Sum && i64::try_from(*sum).is_err() => Some(*sum),
+            _ => None,
+        }
+    }
+
     /// Bit for bit.
     pub fn write(&self, out: &mut Writer) {
         match self {

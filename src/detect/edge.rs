@@ -77,7 +77,8 @@ impl Edge {
         overlaps
     }
 
-    /// The window that ends at `end` fired. `spends` the edge unless it lies apart from the newest window.
+    /// The window that ends at `end` fired. It `spends` the edge unless it lies apart from
+    /// the newest window, or the edge is spent already.
     pub fn fire(&mut self, end: i64, spends: bool, episode: Episode, said: Severity) {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
@@ -85,7 +86,7 @@ impl Edge {
             self.stretches.remove(0);
         }
         self.stretches.push(Stretch { id, first: end, last: end });
-        if spends {
+        if spends && self.open.is_none() {
             self.open = Some(Open { stretch: id, episode, said });
         }
     }

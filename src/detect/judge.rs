@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::aggregate::Partial;
 use super::panes::{Cut, KeyState};
 use crate::alert::{At, Episode, Finding, Severity};
-use crate::event::{EventName, Key, Slice, Timestamp, Value};
+use crate::event::{EventName, Key, Slice, Timestamp, Type, Value};
 use crate::rule::having::{self, Scope};
 use crate::rule::{AggFunc, Rule, Threshold, When};
 
@@ -67,13 +67,15 @@ impl Scope for View<'_> {
                 self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
             return Value::Int(count as i64);
         }
-        let mut merged = Partial::new(aggregate);
-        for pane in self.state.within(self.low, self.high) {
-            if let Some(partial) = pane.partials.get(i) {
-                merged.merge(partial, aggregate.func);
-            }
+        self.merged(i).map_or(Value::Null, |merged| merged.value(aggregate.func))
+    }
+
+    fn wide_sum(&self, i: usize) -> Option<i128> {
+        let aggregate = self.plan.spec.aggregates.get(i)?;
+        if aggregate.func != AggFunc::Sum || aggregate.arg_type != Type::Int {
+            return None;
         }
-        merged.value(aggregate.func)
+        self.merged(i)?.wide_sum(aggregate.func)
     }
 
     fn input(&self, column: usize) -> Value {
@@ -86,6 +88,18 @@ impl Scope for View<'_> {
 }
 
 impl View<'_> {
+    /// What the window's panes know of aggregate `i`, merged in the order of time.
+    fn merged(&self, i: usize) -> Option<Partial> {
+        let aggregate = self.plan.spec.aggregates.get(i)?;
+        let mut merged = Partial::new(aggregate);
+        for pane in self.state.within(self.low, self.high) {
+            if let Some(partial) = pane.partials.get(i) {
+                merged.merge(partial, aggregate.func);
+            }
+        }
+        Some(merged)
+    }
+
     /// Whether `having` is true of it.
     pub fn holds(&self) -> bool {
         having::holds(&self.plan.spec.having, self)

@@ -62,6 +62,11 @@ impl Cut {
         self.start(index.saturating_add(1))
     }
 
+    /// The start of the window whose last pane is `index`.
+    pub fn window_start(&self, index: i64) -> Timestamp {
+        self.end(index).minus(self.window)
+    }
+
     /// The first pane of the window whose last one is `index`.
     pub fn low(&self, index: i64) -> i64 {
         index.saturating_sub(self.panes - 1)

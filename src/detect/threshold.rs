@@ -140,7 +140,7 @@ impl ThresholdDetector {
                         (entry, key),
                         index,
                         now,
-                        at(due, self.plan.cut.start(index)),
+                        at(due, self.plan.cut.window_start(index)),
                         found,
                     );
                 }

@@ -46,6 +46,8 @@ pub struct Record<'a> {
     pub broker_time: Timestamp,
     /// The bytes as they came.
     pub payload: &'a [u8],
+    /// What is wrong with it already before it is decoded: its line was cut off, its envelope is none.
+    pub broken: Option<RejectReason>,
 }
 
 /// The name of one event: unforgeable, printable and free.

@@ -13,6 +13,10 @@ pub trait Scope {
     fn aggregate(&self, i: usize) -> Value;
     /// Value of column `c` of `Picked::values`.
     fn input(&self, c: usize) -> Value;
+    /// Aggregate `i`, if it is a sum that does not fit 64 bits: comparisons see all of it.
+    fn wide_sum(&self, _i: usize) -> Option<i128> {
+        None
+    }
 }
 
 /// The value of a tree; NULL where anything cannot be computed.
@@ -28,6 +32,9 @@ pub fn evaluate(node: &Node, scope: &dyn Scope) -> Value {
             let mut values = args.iter().map(|arg| evaluate(arg, scope));
             values.find(|value| *value != Value::Null).unwrap_or(Value::Null)
         }
+        (op, [a, b]) if is_comparison(op) && (is_wide(a, scope) || is_wide(b, scope)) => {
+            compare_wide(op, wide(a, scope), wide(b, scope))
+        }
         (_, [a]) => strict(node, &[evaluate(a, scope)].each_ref().map(Cell::from)),
         (_, [a, b]) => strict(node, &[evaluate(a, scope), evaluate(b, scope)].each_ref().map(Cell::from)),
         (_, args) => {
@@ -35,6 +42,39 @@ pub fn evaluate(node: &Node, scope: &dyn Scope) -> Value {
             strict(node, &values.iter().map(Cell::from).collect::<Vec<_>>())
         }
     }
+}
+
+fn is_comparison(op: &Op) -> bool {
+    matches!(op, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
+}
+
+fn is_wide(node: &Node, scope: &dyn Scope) -> bool {
+    matches!(node.op, Op::Aggregate(i) if scope.wide_sum(i).is_some())
+}
+
+fn wide(node: &Node, scope: &dyn Scope) -> Option<i128> {
+    if let Op::Aggregate(i) = node.op
+        && let Some(sum) = scope.wide_sum(i)
+    {
+        return Some(sum);
+    }
+    match evaluate(node, scope) {
+        Value::Int(value) => Some(value.into()),
+        _ => None,
+    }
+}
+
+/// A sum in 128 bits beside an int.
+fn compare_wide(op: &Op, left: Option<i128>, right: Option<i128>) -> Value {
+    let (Some(left), Some(right)) = (left, right) else { return Value::Null };
+    Value::Bool(match op {
+        Op::Eq => left == right,
+        Op::Ne => left != right,
+        Op::Lt => left < right,
+        Op::Le => left <= right,
+        Op::Gt => left > right,
+        _ => left >= right,
+    })
 }
 
 /// Whether a condition holds: true only if it is `TRUE`.

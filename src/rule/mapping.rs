@@ -27,7 +27,7 @@ pub fn r155_fault(id: &str) -> Option<String> {
 /// What is wrong with an id of the Automotive Threat Matrix.
 pub fn atm_fault(id: &str) -> Option<String> {
     let exists = |n: u32| (1..=LAST_ATM).contains(&n) && !NO_ATM.contains(&n);
-    let number = id.strip_prefix("ATM-T").filter(|digits| digits.len() == 4);
+    let number = id.strip_prefix("ATM-T").filter(|text| digits(text, 4));
     if number.and_then(|digits| digits.parse().ok()).is_some_and(exists) {
         return None;
     }
@@ -35,9 +35,12 @@ pub fn atm_fault(id: &str) -> Option<String> {
     Some(near(id, all.iter().map(String::as_str), "techniques are ATM-T0001 to ATM-T0077"))
 }
 
+fn digits(text: &str, n: usize) -> bool {
+    text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// What is wrong with an id of MITRE ATT&CK: `T1234` or `T1234.001`.
 pub fn attack_fault(id: &str) -> Option<String> {
-    let digits = |text: &str, n: usize| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit());
     let (technique, sub) = id.split_once('.').map_or((id, None), |(technique, sub)| (technique, Some(sub)));
     let shaped = technique.strip_prefix('T').is_some_and(|number| digits(number, 4));
     let shaped = shaped && sub.is_none_or(|sub| digits(sub, 3));

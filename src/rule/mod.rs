@@ -6,6 +6,8 @@
 pub mod check;
 pub mod expr;
 pub mod file;
+#[cfg(test)]
+pub mod fixtures;
 pub mod having;
 pub mod mapping;
 pub mod notation;

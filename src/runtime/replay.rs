@@ -49,6 +49,11 @@ impl Replay {
         self.worker.save_and_load();
     }
 
+    /// All partitions, by [`Record::source`].
+    pub fn partitions(&self) -> &[PartitionId] {
+        self.worker.partitions()
+    }
+
     /// What it has seen so far.
     pub fn totals(&self) -> Totals {
         self.worker.totals()

@@ -253,6 +253,7 @@ impl<H: Handler> Thread<H> {
                 offset: message.offset(),
                 broker_time: message.broker_time(),
                 payload: message.payload(),
+                broken: None,
             })
             .collect();
         self.signal(consumer, Signal::Records(&records), batch);

@@ -173,6 +173,11 @@ impl Worker {
         self.intern(partition).0
     }
 
+    /// All partitions it has ever known, by source.
+    pub fn partitions(&self) -> &[PartitionId] {
+        &self.sources
+    }
+
     /// Likewise, and whether it was unknown.
     pub fn intern(&mut self, partition: &PartitionId) -> (u16, bool) {
         let known = self.sources.iter().position(|other| other == partition);
@@ -375,16 +380,8 @@ impl Worker {
                 partition.stream_time = partition.stream_time.max(record.broker_time);
                 now = partition.stream_time;
                 moved.marks.entry(source).or_default().push(Mark { now, position });
-                if record.offset < partition.next_offset {
-                    moved.rejects.push(Reject {
-                        source: record.source,
-                        offset: record.offset,
-                        broker_time: record.broker_time,
-                        reason: RejectReason::Envelope,
-                        at: 0,
-                        detail: format!("offset does not rise: expected {} or more", partition.next_offset),
-                        payload: record.payload.to_vec(),
-                    });
+                if let Some(reject) = refuse(record, partition.next_offset) {
+                    moved.rejects.push(reject);
                 } else {
                     partition.next_offset = record.offset + 1;
                     sorted.entry((source, id.stream.clone())).or_default().push((position, record));
@@ -567,6 +564,26 @@ fn placed(rules: &RuleSet, stream: Option<&Arc<str>>, placement: Placement) -> V
 fn exchanged(rules: &RuleSet, rule: usize, placement: Exchange) -> bool {
     placement == Exchange::InProcess
         && rules.rules.get(rule).is_some_and(|rule| rule.placement == Placement::Exchange)
+}
+
+/// Why a record is not even decoded.
+fn refuse(record: &Record<'_>, next_offset: i64) -> Option<Reject> {
+    let (reason, detail) = match record.broken {
+        Some(reason) => (reason, "its line cannot be a record".to_owned()),
+        None if record.offset < next_offset => {
+            (RejectReason::Envelope, format!("offset does not rise: expected {next_offset} or more"))
+        }
+        None => return None,
+    };
+    Some(Reject {
+        source: record.source,
+        offset: record.offset,
+        broker_time: record.broker_time,
+        reason,
+        at: 0,
+        detail,
+        payload: record.payload.to_vec(),
+    })
 }
 
 /// Fills in stream time and spans, which decoding cannot know.

@@ -77,6 +77,7 @@ impl Scenario {
                     offset: event.offset,
                     broker_time: Timestamp::from_millis(event.time),
                     payload: event.payload.as_bytes(),
+                    broken: None,
                 })
                 .collect();
             out.extend(replay.push(&records).0.iter().map(|alert| plain::line(alert)));

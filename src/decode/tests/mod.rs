@@ -63,6 +63,7 @@ pub fn decode_as(
         let record = Record {
             source: 0,
             offset: 100 + position as i64,
+            broken: None,
             broker_time: broker(position),
             payload: payload.as_ref(),
         };

@@ -9,7 +9,7 @@ use crate::alert::{RuleInfo, Severity};
 use crate::diagnostic::{Diagnostic, Gravity, suggest};
 use crate::event::Type;
 use crate::rule::expr::node::{Node, Op};
-use crate::rule::expr::parse::{Let, LetValue, Place, Scope, Tree, check_syntax, conjuncts};
+use crate::rule::expr::parse::{Let, LetValue, Place, Scope, Tree, a, check_syntax, conjuncts};
 use crate::rule::file::{Span, Table, Text};
 use crate::rule::{Clock, EntityPart, Escalate, Inputs, KeyPart, Kind, Placement, Rule, RuleTest, Suppress};
 use crate::schema::Schema;
@@ -149,10 +149,10 @@ impl<'a> Draft<'a> {
             "match" => matching::judge(self, header, inner, table),
             _ => threshold::judge(self, header, inner, table, span),
         };
-        self.warn_of_negations();
-        self.warn_of_unused(kind);
         let suppress = self.suppress(table, kind);
         let entities = self.entities(table);
+        self.warn_of_negations();
+        self.warn_of_unused(kind);
         let judged = judged?;
         let fingerprint = fingerprint::of_rule(self, kind, clock, &judged.kind, judged.having.as_ref());
         let info = self.info(id, header, kind, fingerprint);
@@ -254,7 +254,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             if matches!(tree.node.kind, Type::Float | Type::List) {
-                let message = format!("\"{}\" is a {}: no key", text.text, tree.node.kind.name());
+                let message = format!("\"{}\" is {}: no key", text.text, a(tree.node.kind));
                 let hint = match tree.node.kind {
                     Type::Float => "floats hardly ever repeat: make cells in a let, `floor(x / 5)`",
                     _ => "a key is a single value: a string, an integer, a boolean",

@@ -7,23 +7,23 @@ use crate::diagnostic::suggest;
 use crate::rule::file::{Entry, Item, ItemValue, Table};
 use crate::rule::{Expected, RuleTest};
 
-/// Fields of an alert that a test may name; `observed.NAME` beside them.
+/// Fields of an alert that a test may name; `observed.NAME` and other parts beside them.
 const FIELDS: [&str; 15] = [
     "at",
-    "time",
-    "key",
-    "count",
-    "folds",
-    "severity",
-    "risk",
-    "entity",
-    "entities",
-    "window",
-    "observed",
-    "id",
-    "title",
-    "evidence",
     "broker_time",
+    "count",
+    "entities",
+    "entity",
+    "evidence",
+    "folds",
+    "id",
+    "key",
+    "observed",
+    "risk",
+    "rule",
+    "severity",
+    "time",
+    "window",
 ];
 
 /// Reads all tests of a file; a test with a problem is left out.

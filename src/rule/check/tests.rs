@@ -5,80 +5,8 @@ use std::sync::Arc;
 use super::load;
 use crate::alert::EntityType;
 use crate::diagnostic::{Gravity, Source};
-use crate::rule::expr::node::{Node, Op};
+use crate::rule::fixtures::schemas;
 use crate::rule::{Kind, Loaded, Placement, Rule, RuleFile, Threshold, Window};
-use crate::schema::{Class, Field, FieldType, Schema, TimeUnit};
-
-fn field(name: &str, kind: FieldType) -> Field {
-    Field {
-        name: name.into(),
-        path: vec![name.into()],
-        kind,
-        unit: String::new(),
-        doc: String::new(),
-        normalize: Vec::new(),
-        entity: None,
-        class: Class::None,
-        min: None,
-        values: Vec::new(),
-    }
-}
-
-fn entity(mut field: Field, kind: EntityType) -> Field {
-    field.entity = Some(kind);
-    field
-}
-
-fn stream(name: &str, key: Option<usize>, fields: Vec<Field>) -> Arc<Schema> {
-    Arc::new(Schema {
-        name: name.into(),
-        doc: String::new(),
-        topic: name.into(),
-        time: None,
-        key,
-        records: Vec::new(),
-        dedup: None,
-        fields,
-    })
-}
-
-/// Streams like the shipped ones.
-pub fn schemas() -> Vec<Arc<Schema>> {
-    let vin = entity(field("vin", FieldType::Text), EntityType::Vehicle);
-    let mut response = field("response", FieldType::Text);
-    response.values = vec!["positive".into(), "negative".into()];
-    let mut speed = field("speed", FieldType::Float);
-    speed.min = Some(0.0);
-    let diagnostics = vec![
-        vin.clone(),
-        field("ecu", FieldType::Text),
-        field("service", FieldType::Int),
-        response,
-        entity(field("client_address", FieldType::Ip), EntityType::Ip),
-        field("time", FieldType::Time(TimeUnit::Millis)),
-        field("codes", FieldType::TextList),
-    ];
-    let telemetry = vec![
-        vin,
-        speed,
-        field("lat", FieldType::Float),
-        field("lon", FieldType::Float),
-        field("charging", FieldType::Bool),
-        field("gear", FieldType::Int),
-    ];
-    let cloudtrail = vec![
-        field("event_name", FieldType::Text),
-        field("error_code", FieldType::Text),
-        field("request_parameters", FieldType::Json),
-        entity(field("user_arn", FieldType::Text), EntityType::User),
-        entity(field("source_ip", FieldType::Ip), EntityType::Ip),
-    ];
-    vec![
-        stream("cloudtrail", None, cloudtrail),
-        stream("diagnostics", Some(0), diagnostics),
-        stream("telemetry", Some(0), telemetry),
-    ]
-}
 
 fn file(path: &str, text: &str) -> RuleFile {
     RuleFile { source: Source { path: path.into(), text: text.into() } }
@@ -101,10 +29,10 @@ fn said(loaded: &Loaded) -> Vec<String> {
         .collect()
 }
 
-fn rule(text: &str) -> Rule {
+fn rule(text: &str) -> Arc<Rule> {
     let mut loaded = load_text(text);
     assert!(loaded.rules.rules.len() == 1, "{:#?}", said(&loaded));
-    loaded.rules.rules.remove(0)
+    Rule::clone(&loaded.rules.rules[0])
 }
 
 fn threshold(rule: &Rule) -> &Threshold {
@@ -150,4 +78,237 @@ fn a_threshold_compiles() {
     assert_eq!(&*rule.observed[0].0, "count");
     assert_eq!(rule.entities.len(), 1);
     assert_eq!(rule.info.risk, 60);
+}
+
+/// A threshold on telemetry by vin whose table holds these lines.
+fn over(lines: &str) -> String {
+    let defaults = [("key", "key = [\"vin\"]"), ("window", "window = \"60s\"")];
+    let missing = defaults.iter().filter(|(key, _)| !lines.contains(&format!("{key} = ")));
+    let missing: Vec<&str> = missing.map(|(_, line)| *line).collect();
+    format!(
+        "stream = \"telemetry\"\n{}\n[threshold]\n{}",
+        lines_of_top(lines),
+        missing.join("\n") + "\n" + &rest(lines)
+    )
+}
+
+/// Lines that belong before the kind's table are marked by a leading `^`.
+fn lines_of_top(lines: &str) -> String {
+    lines.lines().filter_map(|line| line.strip_prefix('^')).collect::<Vec<_>>().join("\n")
+}
+
+fn rest(lines: &str) -> String {
+    lines.lines().filter(|line| !line.starts_with('^')).collect::<Vec<_>>().join("\n")
+}
+
+fn having(condition: &str) -> Arc<Rule> {
+    rule(&over(&format!("having = \"{condition}\"")))
+}
+
+fn names(rule: &Rule) -> Vec<String> {
+    rule.observed.iter().map(|(name, _)| name.to_string()).collect()
+}
+
+#[test]
+fn what_only_grows_is_judged_on_the_event() {
+    for condition in [
+        "count(*) >= 6",
+        "6 <= count(*)",
+        "count(*) > 6 AND avg(speed) > 2",
+        "count(*) >= 2 AND count(*) BETWEEN 3 AND 5",
+        "count(DISTINCT vin) >= 2 OR max(lat) > 5",
+        "sum(speed) >= 10",
+        "sum(speed * 2 + abs(lat)) > 10",
+        "sum(_bytes) > 10",
+        "min(lat) <= 3",
+        "NOT (count(*) < 3)",
+        "NOT (min(lat) > 3 OR count(*) < 2)",
+        "count(*) >= 2.5",
+        "max(gear) > 1.5",
+        "sum(CAST(speed AS BIGINT)) >= 4",
+        "count(gear) >= 2",
+        "max(event_time) > '2026-01-01T00:00:00Z'",
+        "sum(speed) FILTER (WHERE lat > 1) > 5 AND gear_is AND vin = 'V1'",
+    ] {
+        let lines = format!("^let = {{ gear_is = \"vin <> 'x'\" }}\nhaving = \"{condition}\"");
+        let lines = if condition.contains("gear_is") { lines } else { rest(&lines) };
+        assert!(threshold(&rule(&over(&lines))).on_event, "{condition}");
+    }
+}
+
+#[test]
+fn all_else_is_judged_at_the_close() {
+    for condition in [
+        "count(*) >= 2 AND min(lat) > 3",
+        "count(*) >= 2 AND count(*) < 5",
+        "count(*) >= 2 OR avg(lat) > 3",
+        "count(*) = 6",
+        "count(*) BETWEEN 2 AND 4",
+        "sum(lat) > 10",
+        "sum(speed - 1) > 10",
+        "sum(gear) > 10",
+        "min(lat) >= 3",
+        "max(lat) <= 3 AND count(*) >= 2",
+        "NOT (count(*) >= 3)",
+        "count(*) / 2 >= 3",
+        "count(*) >= count(DISTINCT vin)",
+        "avg(speed) > 2",
+        "(count(*) >= 2) IS TRUE",
+        "count(*) >= 2 AND vin = 'V1' OR vin = 'V2'",
+        "cardinality(values(vin, 3)) >= 2",
+        "count(*) >= 2 AND NOT (count(DISTINCT vin) > 3)",
+    ] {
+        assert!(!threshold(&having(condition)).on_event, "{condition}");
+    }
+}
+
+/// The limits of a rule's rings.
+fn rings(rule: &Rule) -> Vec<u32> {
+    threshold(rule).rings.iter().map(|ring| ring.n).collect()
+}
+
+#[test]
+fn counts_compared_upward_are_kept_exactly() {
+    for (condition, expected) in [
+        ("count(*) >= 6", vec![6]),
+        ("count(*) > 6", vec![7]),
+        ("count(*) > 0", vec![1]),
+        ("count(*) >= 1024", vec![1024]),
+        ("count(*) > 1024", vec![1025]),
+        ("count(*) >= 1025", vec![]),
+        ("count(*) >= 2 OR count(*) >= 9", vec![9]),
+        ("count(*) >= 2.5", vec![3]),
+        ("count(*) >= 2 AND count(*) FILTER (WHERE gear = 1) / count(*) > 0.5", vec![]),
+        ("count(*) >= 2 AND count(*) = 2", vec![]),
+        ("count(*) >= 2 AND count(*) FILTER (WHERE gear = 1) >= 3", vec![2, 3]),
+        ("count(*) >= 2 AND max(lat) > 1", vec![2]),
+        ("count(gear) >= 2 AND count(*) FILTER (WHERE gear IS NOT NULL) >= 4", vec![4]),
+        ("NOT (count(*) < 3)", vec![]),
+        ("avg(lat) > 1 AND count(*) = 3", vec![]),
+    ] {
+        assert_eq!(rings(&having(condition)), expected, "{condition}");
+    }
+    assert_eq!(
+        rings(&rule(&over("window = \"tumbling 60s\"\nhaving = \"count(*) >= 6\""))),
+        Vec::<u32>::new()
+    );
+    let raised =
+        "having = \"count(*) >= 6\"\n[[escalate]]\nwhen = \"count(*) >= 60\"\nseverity = \"critical\"";
+    assert_eq!(rings(&rule(&over(raised))), [60]);
+    let equal = raised.replace(">= 60", "= 60");
+    assert_eq!(rings(&rule(&over(&equal))), Vec::<u32>::new());
+}
+
+#[test]
+fn the_count_of_an_alert_is_the_first_of_having() {
+    let first = |condition: &str| threshold(&having(condition)).count;
+    assert_eq!(first("count(DISTINCT vin) >= 2 AND count(gear) > 1 AND count(*) > 1"), Some(1));
+    assert_eq!(first("max(lat) > 1"), None);
+    let lines = "^let = { every = \"count(*)\" }\nhaving = \"max(lat) > 1\"";
+    assert_eq!(threshold(&rule(&over(lines))).count, None);
+}
+
+#[test]
+fn observed_names() {
+    assert_eq!(names(&having("count(*) >= 6 AND count(gear) >= 2")), ["count", "count_2"]);
+    assert_eq!(
+        names(&having("max(lat) > 1 AND count(DISTINCT vin) >= 6 AND max(lat) < 9 AND sum(lat + 1) > 2")),
+        ["max_lat", "count_distinct_vin", "sum"]
+    );
+    let lines = "^[let]\n^share = \"hits / every\"\n^hits = \"count(*) FILTER (WHERE gear = 1)\"\n^every = \"count(*)\"\n\
+                 ^vins = \"values(gear, 5)\"\n^wanted = 0.5\n^is_v1 = \"vin = 'V1'\"\n^odd = \"gear = 7\"\n\
+                 where = \"odd OR lat > 1\"\n\
+                 having = \"count(*) >= 2 AND share > wanted AND is_v1\"";
+    assert_eq!(names(&rule(&over(lines))), ["every", "hits", "share", "vins", "wanted", "is_v1"]);
+}
+
+#[test]
+fn observed_of_a_match() {
+    let text = r#"
+stream = "telemetry"
+[let]
+tilt = "lat - lon"
+wanted = [1, 2]
+unobserved = "gear = 1"
+[match]
+where = "speed > 5 AND gear IN (wanted) AND tilt > 1 AND speed < 90 AND vin IS NOT NULL"
+having = "charging"
+[[escalate]]
+when = "unobserved"
+severity = "critical"
+[suppress]
+for = "1h"
+by = ["gear", "tilt"]
+"#;
+    let rule = rule(text);
+    assert_eq!(names(&rule), ["speed", "gear", "tilt", "vin", "charging", "unobserved"]);
+    assert_eq!(rule.inputs.steps.len(), 2);
+    assert_eq!(rule.inputs.filters.len(), 5);
+    let by = rule.suppress.clone().unwrap().by.unwrap();
+    assert_eq!(by.len(), 2);
+    assert!(by.iter().all(|column| *column < rule.inputs.values.len() && *column > 0));
+    assert_eq!(rule.key.len(), 1);
+    assert_eq!(rule.entities[0].value, 0);
+}
+
+#[test]
+fn keys_entities_and_placement() {
+    let by_gear = rule(&over("key = [\"gear\"]\nhaving = \"count(*) >= 2\""));
+    assert_eq!(by_gear.placement, Placement::Exchange);
+    assert_eq!(by_gear.entities.len(), 1);
+    assert!(by_gear.entities[0].value >= 1);
+    let cells = over(
+        "^let = { cell = \"floor(lat / 5)\" }\nkey = [\"cell\", \"vin\"]\nhaving = \"count(*) >= 2 AND cell > 3\"",
+    );
+    let cells = rule(&cells);
+    assert_eq!(cells.placement, Placement::Partition);
+    assert!(threshold(&cells).having.to_string().contains("Input(0)"));
+    let fleet = rule(&over("key = []\nhaving = \"count(*) >= 2\""));
+    assert_eq!((fleet.key.len(), fleet.placement), (0, Placement::Exchange));
+    let trail = rule("stream = \"cloudtrail\"\n[match]\nwhere = \"event_name = 'StopLogging'\"\n");
+    assert_eq!((trail.key.len(), trail.entities.len(), trail.placement), (0, 0, Placement::Partition));
+    let user = rule(
+        "stream = \"cloudtrail\"\nentity = [\"user_arn\", \"who\"]\nlet = { who = \"source_ip\" }\n[match]\nkey = [\"user_arn\"]\nwhere = \"event_name = 'StopLogging'\"\n",
+    );
+    assert_eq!(
+        user.entities.iter().map(|part| part.kind).collect::<Vec<_>>(),
+        [EntityType::User, EntityType::Ip]
+    );
+}
+
+#[test]
+fn the_fingerprint_is_what_is_detected() {
+    let base = rule(BRUTE_FORCE).fingerprint;
+    let with = |from: &str, to: &str| {
+        assert!(BRUTE_FORCE.contains(from), "{from}");
+        rule(&BRUTE_FORCE.replace(from, to)).fingerprint
+    };
+    assert_eq!(with("for = \"1h\"", "for = \"2h\""), base);
+    assert_eq!(
+        with("stream =", "r155 = [\"11.3\"]\ntriage = \"look\"\nmode = \"shadow\"\nrisk = 3\nstream ="),
+        base
+    );
+    assert_eq!(
+        with(
+            "[suppress]",
+            "[[escalate]]\nwhen = \"count(DISTINCT service) >= 3\"\nseverity = \"critical\"\n[suppress]"
+        ),
+        base
+    );
+    assert_eq!(with("stream =", "let = { seen = \"values(service, 3)\" }\nstream ="), base);
+    assert_eq!(with("having = \"count(*) >= 6\"", "having = \"6 <= count(*)\""), base);
+    let named = BRUTE_FORCE
+        .replace("stream =", "let = { bad = \"response = 'negative'\" }\nstream =")
+        .replace("AND response = 'negative'", "AND bad");
+    assert_eq!(rule(&named).fingerprint, base);
+    for (from, to) in [
+        ("60s", "61s"),
+        ("\"60s\"", "\"tumbling 60s\""),
+        (">= 6", ">= 7"),
+        ("39", "40"),
+        ("[\"vin\", \"ecu\"]", "[\"vin\"]"),
+        ("[threshold]", "[threshold]\nclock = \"arrival\""),
+    ] {
+        assert_ne!(with(from, to), base, "{from}");
+    }
 }

@@ -5,7 +5,7 @@ use super::header::Header;
 use super::keys::{self, Reader};
 use super::{law, observed};
 use crate::event::time::SECOND;
-use crate::rule::expr::node::{Func, Node, Op};
+use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{LetValue, Place, Target, Tree};
 use crate::rule::file::{Span, Table, Text};
 use crate::rule::{AggFunc, Aggregate, Escalate, Kind, Threshold, When, Window};
@@ -167,16 +167,20 @@ fn say_column(draft: &mut Draft<'_>, span: Span, column: usize, through: Option<
     draft.reader().error(span, message, hint);
 }
 
-/// Makes of a tree over columns one over aggregates and `Picked::values`: what reads the key becomes a value. Fails with
-/// the columns that are neither in an aggregate nor in the key.
-pub fn bind(draft: &mut Draft<'_>, node: &Node) -> Result<Node, Vec<usize>> {
+/// Makes of a tree over columns one over aggregates and the key. Fails with the columns that are in neither.
+pub fn bind(draft: &Draft<'_>, node: &Node) -> Result<Node, Vec<usize>> {
     let foreign = foreign_columns(draft, node);
-    if foreign.is_empty() { Ok(bound(draft, node)) } else { Err(foreign) }
+    if foreign.is_empty() { Ok(bound(key_nodes(draft), node)) } else { Err(foreign) }
+}
+
+/// The expressions of the key's parts.
+fn key_nodes<'d>(draft: &'d Draft<'_>) -> &'d [Node] {
+    draft.inputs.values.get(..draft.key.len()).unwrap_or(&[])
 }
 
 /// Columns outside aggregates that are not of the key.
 fn foreign_columns(draft: &Draft<'_>, node: &Node) -> Vec<usize> {
-    let key = draft.inputs.values.get(..draft.key.len()).unwrap_or(&[]);
+    let key = key_nodes(draft);
     let mut found = Vec::new();
     collect_foreign(key, node, &mut found);
     found
@@ -192,35 +196,12 @@ fn collect_foreign(key: &[Node], node: &Node, found: &mut Vec<usize>) {
     }
 }
 
-/// A part of the key is its column of `Picked::values`, known at a close too. A function of the key that only `expr`
-/// computes becomes a column of its own; operators stay, and read the key.
-fn bound(draft: &mut Draft<'_>, node: &Node) -> Node {
-    let input = |column| Node { op: Op::Input(column), args: Vec::new(), kind: node.kind };
-    let key = draft.inputs.values.get(..draft.key.len()).unwrap_or(&[]);
+/// A part of the key becomes its column of `Picked::values`, which is known at a close too; what is computed from parts
+/// of the key stays a tree, for the evaluator of conditions over windows.
+fn bound(key: &[Node], node: &Node) -> Node {
     if let Some(part) = key.iter().position(|part| part == node) {
-        return input(part);
+        return Node { op: Op::Input(part), args: Vec::new(), kind: node.kind };
     }
-    if is_textual(&node.op) && !node.has_aggregate() && node.as_const().is_none() {
-        return input(draft.value(node.clone()));
-    }
-    let args = node.args.iter().map(|arg| bound(draft, arg)).collect();
+    let args = node.args.iter().map(|arg| bound(key, arg)).collect();
     Node { op: node.op.clone(), args, kind: node.kind }
-}
-
-/// Functions that the evaluator of conditions over windows leaves to `expr`.
-fn is_textual(op: &Op) -> bool {
-    match op {
-        Op::Call(func) => !matches!(
-            func,
-            Func::Abs
-                | Func::Floor
-                | Func::Ceil
-                | Func::Round
-                | Func::Coalesce
-                | Func::SecondsBetween
-                | Func::Cardinality
-                | Func::ArrayHas
-        ),
-        _ => false,
-    }
 }

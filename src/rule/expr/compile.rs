@@ -247,7 +247,6 @@ fn scalar(array: &ArrayRef) -> Result<Expr, String> {
 fn kernel(node: &Node, kinds: &[Type]) -> Result<Expr, String> {
     let args = kinds.iter().enumerate().map(|(at, kind)| operand(node, at, *kind));
     Ok(Arc::new(Kernel {
-        name: node.to_string(),
         op: node.op.clone(),
         pattern: Pattern::of(&node.op)?,
         kind: node.kind,
@@ -293,16 +292,14 @@ fn membership(node: &Node) -> Result<Expr, String> {
     in_list(operand(node, 0, kind)?, list, &false, &Schema::empty()).map_err(|problem| problem.to_string())
 }
 
-/// A tree that reads no column is a constant, unless it counts NULLs: those count once a row.
+/// An operation on constants is a constant, unless it counts NULLs: those count once a row.
 fn folded(node: &Node, expr: Expr) -> Expr {
-    let mut reads = false;
-    node.walk(&mut |part| reads |= matches!(part.op, Op::Column(_)));
-    if reads {
+    if !expr.children().iter().all(|child| child.is::<Literal>()) {
         return expr;
     }
     let once = Compiled { expr: expr.clone(), kind: node.kind, columns: Arc::new([]), costly: false };
-    let Evaluated { array, lost } =
-        once.rows_at(&RecordBatch::new_empty(Arc::new(Schema::empty())), &UInt32Array::from(vec![0]));
+    let nowhere = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let Evaluated { array, lost } = once.rows_at(&nowhere, &UInt32Array::from(vec![0]));
     if lost.is_empty() { scalar(&array).unwrap_or(expr) } else { expr }
 }
 

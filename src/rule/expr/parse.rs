@@ -27,13 +27,16 @@ use std::sync::Arc;
 
 use super::node::{Node, Op};
 use crate::diagnostic::{Diagnostic, Gravity};
-use crate::event::Value;
+use crate::event::{Type, Value};
 use crate::rule::AggFunc;
 use crate::rule::file::{Span, Text};
 use crate::schema::Schema;
 use convert::Converter;
 
-/// Levels of a tree. Deeper trees would need a deep stack to walk.
+/// How deep reading may go. Each level takes a few frames of the stack.
+const MAX_NESTING: usize = 60;
+
+/// Levels of a tree, lets substituted and chains of AND and OR included. Deeper trees would need a deep stack to walk.
 const MAX_DEPTH: usize = 200;
 
 /// Nodes of a tree, lets substituted: lets that double each other grow without bound.
@@ -285,6 +288,11 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// A type with its article: `an int`.
+pub fn a(kind: Type) -> String {
+    format!("{} {}", if kind == Type::Int { "an" } else { "a" }, kind.name())
+}
+
 fn cycle(name: &str) -> String {
     format!("let \"{name}\" is defined by itself")
 }
@@ -315,7 +323,8 @@ pub fn is_function(name: &str) -> bool {
 
 /// The SQL words that a bare name cannot be.
 pub fn is_reserved(name: &str) -> bool {
-    !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name))
+    let between = format!("x > {name} AND {name} IS NULL AND f({name})");
+    !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name)) || sql::parse(&between).is_err()
 }
 
 /// Checks the SQL of a text that no rule may ever use: its syntax only.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, NullArray, UInt32Array};
+use arrow::array::{ArrayRef, Float64Array, NullArray, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn cell(kind: Type) -> BoxedStrategy<Value> {
 fn rows() -> impl Strategy<Value = Vec<Vec<Value>>> {
     let row: Vec<_> =
         (0..COLUMNS).map(|i| if i < 12 { cell(KINDS[i % 6]) } else { Just(Value::Null).boxed() }).collect();
-    proptest::collection::vec(row, 1..9)
+    proptest::collection::vec(row, 1..24)
 }
 
 fn batch(rows: &[Vec<Value>]) -> RecordBatch {
@@ -109,6 +109,11 @@ fn batch(rows: &[Vec<Value>]) -> RecordBatch {
         .map(|i| -> ArrayRef {
             if i >= 12 {
                 return Arc::new(NullArray::new(rows.len()));
+            }
+            if KINDS[i % 6] == Type::Float {
+                // As they are, -0 too.
+                let float = |value: &Value| if let Value::Float(x) = value { Some(*x) } else { None };
+                return Arc::new(rows.iter().map(|row| float(&row[i])).collect::<Float64Array>());
             }
             let mut writer = Writer::new(KINDS[i % 6], rows.len());
             rows.iter().for_each(|row| assert!(writer.push(Cell::from(&row[i]))));

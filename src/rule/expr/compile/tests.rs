@@ -3,7 +3,8 @@
 use super::*;
 use crate::event::Timestamp;
 use crate::event::picked::value_at;
-use arrow::array::{BooleanArray, Int64Array, NullArray};
+use crate::rule::expr::node::JsonStep;
+use arrow::array::{BooleanArray, Float64Array, Int64Array, NullArray};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result as Fallible, exec_err};
 use datafusion::logical_expr::ColumnarValue;
@@ -35,6 +36,10 @@ fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
 }
 
 fn array(values: &[Value], kind: Type) -> ArrayRef {
+    if let ([Value::Float(x)], Type::Float) = (values, kind) {
+        // As it is, -0 too.
+        return Arc::new(Float64Array::from(vec![*x]));
+    }
     let mut writer = Writer::new(kind, values.len());
     values.iter().for_each(|value| assert!(writer.push(Cell::from(value))));
     writer.finish()
@@ -430,13 +435,54 @@ fn nulls_count_where_a_row_alone_would_meet_them() {
     let node = |op: Op, kind: Type, args: Vec<Node>| Node { op, args, kind };
     let is = |value: i64| node(Op::Eq, Type::Bool, vec![column(0, Type::Int), Node::constant(int(value))]);
     let sum = node(Op::Add, Type::Int, vec![column(0, Type::Int), Node::constant(int(i64::MAX))]);
+    let within = vec![sum.clone(), Node::constant(int(0)), Node::constant(int(1))];
     let over = node(Op::Gt, Type::Bool, vec![sum, Node::constant(int(0))]);
     let numbers = batch(vec![Arc::new(Int64Array::from(vec![1, 2, 3, 0]))]);
     let lost = |node: Node| Compiled::new(&node).unwrap().rows(&numbers).lost;
     assert_eq!(lost(over.clone()), [0, 1, 2]);
+    assert_eq!(lost(node(Op::Between, Type::Bool, within)), [0, 1, 2]);
     assert_eq!(lost(node(Op::And, Type::Bool, vec![is(2), over.clone()])), [1]);
     assert_eq!(lost(node(Op::Or, Type::Bool, vec![is(2), over.clone()])), [0, 2]);
     assert_eq!(lost(node(Op::And, Type::Bool, vec![is(9), over.clone()])), [0; 0]);
     let otherwise = Node::constant(Value::Bool(false));
     assert_eq!(lost(node(Op::Case, Type::Bool, vec![is(3), over, otherwise])), [2]);
+}
+
+/// Where few rows are undecided, a costly operand sees these alone: values and counts are those of each row alone.
+#[test]
+fn rows_that_are_spared_an_operand_do_not_show() {
+    let node = |op: Op, kind: Type, args: Vec<Node>| Node { op, args, kind };
+    let member = Func::JsonGet(vec![JsonStep::Member("a".into())]);
+    let member = node(Op::Call(member), Type::Text, vec![column(1, Type::Text)]);
+    let is_x = node(Op::Eq, Type::Bool, vec![member, Node::constant(text("x"))]);
+    let is_seven = node(Op::Eq, Type::Bool, vec![column(0, Type::Int), Node::constant(int(7))]);
+    let is_not = node(Op::Not, Type::Bool, vec![is_seven.clone()]);
+    let numbers: Vec<_> = (0..100).map(|i| if i % 20 == 19 { NULL } else { int(i % 20) }).collect();
+    let bodies = ["{\"a\":\"x\"}", "{\"a\":1}", "{}", "no"].map(text);
+    let bodies: Vec<_> = (0..100).map(|i| bodies[i % 7 % 4].clone()).collect();
+    let all = batch(vec![array(&numbers, Type::Int), array(&bodies, Type::Text)]);
+    for (op, left) in [(Op::And, is_seven), (Op::Or, is_not)] {
+        let both = Compiled::new(&node(op, Type::Bool, vec![left, is_x.clone()])).unwrap();
+        let Evaluated { array, lost } = both.rows(&all);
+        assert!(!lost.is_empty() && array.null_count() > 0);
+        for row in 0..100 {
+            let (alone, counted) = both.evaluate(&all.slice(row, 1));
+            assert_eq!(value_at(&array, row), value_at(&alone, 0), "row {row}");
+            assert_eq!(lost.iter().filter(|at| **at as usize == row).count() as u64, counted, "row {row}");
+        }
+    }
+}
+
+#[test]
+fn a_long_chain_is_no_trouble() {
+    let is = |value: i64| Node {
+        op: Op::Eq,
+        args: vec![column(0, Type::Int), Node::constant(int(value))],
+        kind: Type::Bool,
+    };
+    let either = |left: Node, right: Node| Node { op: Op::Or, args: vec![left, right], kind: Type::Bool };
+    let chain = (1..500).map(is).reduce(either).unwrap();
+    let numbers = batch(vec![Arc::new(Int64Array::from(vec![499, 500]))]);
+    let (mask, lost) = Compiled::new(&chain).unwrap().mask(&numbers);
+    assert_eq!((mask.iter().collect::<Vec<_>>(), lost), (vec![true, false], 0));
 }

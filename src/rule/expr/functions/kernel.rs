@@ -46,8 +46,6 @@ fn lose(rows: impl IntoIterator<Item = u32>) {
 /// An operation over its operands.
 #[derive(Debug)]
 pub struct Kernel {
-    /// The canonical text of what it computes; equal kernels have equal names.
-    pub name: String,
     /// The operation.
     pub op: Op,
     /// What the operation keeps compiled.
@@ -62,7 +60,7 @@ pub struct Kernel {
 
 impl PartialEq for Kernel {
     fn eq(&self, other: &Kernel) -> bool {
-        self.name == other.name
+        (&self.op, self.kind, &self.args) == (&other.op, other.kind, &other.args)
     }
 }
 
@@ -70,13 +68,15 @@ impl Eq for Kernel {}
 
 impl Hash for Kernel {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+        std::mem::discriminant(&self.op).hash(state);
+        self.kind.hash(state);
+        self.args.hash(state);
     }
 }
 
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        write!(f, "{:?}", self.op)
     }
 }
 
@@ -106,19 +106,12 @@ impl PhysicalExpr for Kernel {
     }
 
     fn with_new_children(self: Arc<Self>, args: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let Kernel { name, op, pattern, kind, costly, .. } = &*self;
-        Ok(Arc::new(Kernel {
-            name: name.clone(),
-            op: op.clone(),
-            pattern: pattern.clone(),
-            kind: *kind,
-            costly: *costly,
-            args,
-        }))
+        let Kernel { op, pattern, kind, costly, .. } = &*self;
+        Ok(Arc::new(Kernel { op: op.clone(), pattern: pattern.clone(), kind: *kind, costly: *costly, args }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        write!(f, "{self}")
     }
 }
 
@@ -131,7 +124,7 @@ impl Kernel {
     fn operand(&self, batch: &RecordBatch, index: usize) -> Result<ArrayRef> {
         match self.args.get(index) {
             Some(arg) => arg.evaluate(batch)?.into_array(batch.num_rows()),
-            None => Err(exec_datafusion_err!("no operand {index} in {}", self.name)),
+            None => Err(exec_datafusion_err!("no operand {index} in {:?}", self.op)),
         }
     }
 

@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::node::{Node, Op};
-use super::Call;
 use super::call::{plain_argument, usage};
 use super::convert::{Converter, is_not_null};
+use super::{Call, a};
 use crate::event::{Type, Value};
 use crate::rule::AggFunc;
 
@@ -130,7 +130,7 @@ impl Converter<'_, '_> {
             (AggFunc::Min | AggFunc::Max, _) => "`count(DISTINCT x)` and `values(x, 10)` read texts".into(),
             _ => "give it a column".into(),
         };
-        self.wrong(arg, format!("\"{name}\" cannot read a {}", kind.name()), hint)
+        self.wrong(arg, format!("\"{name}\" cannot read {}", a(kind)), hint)
     }
 
     /// A call with the name that alerts use: a column's name goes to it, an expression's does not.

@@ -8,9 +8,9 @@ use datafusion::sql::sqlparser::ast::{
 use regex::RegexBuilder;
 
 use super::super::node::{Func, JsonStep, Node, Op};
-use super::Place;
 use super::convert::{Converter, constant_text};
 use super::words::{ALLOWED, FOREIGN, MEMORY, UNBUILT};
+use super::{Place, a};
 use crate::diagnostic::nearest;
 use crate::event::{Type, Value};
 use crate::rule::file::Span;
@@ -200,7 +200,7 @@ impl Converter<'_, '_> {
                 let written = self.written(expr);
                 let hint =
                     "declare the field as a timestamp in the schema, or `TRY_CAST(x AS TIMESTAMP)` a text";
-                self.wrong(expr, format!("\"{written}\" is a {}, not a timestamp", kind.name()), hint)
+                self.wrong(expr, format!("\"{written}\" is {}, not a timestamp", a(kind)), hint)
             }
         }
     }
@@ -215,7 +215,7 @@ impl Converter<'_, '_> {
             Type::Text => format!("out of JSON text: `json_list({written}, 'path[*]')`"),
             _ => "lists are list fields, and what json_list and values give".into(),
         };
-        self.wrong(expr, format!("\"{written}\" is a {}, not a list", node.kind.name()), hint)
+        self.wrong(expr, format!("\"{written}\" is {}, not a list", a(node.kind)), hint)
     }
 
     /// A literal text argument.

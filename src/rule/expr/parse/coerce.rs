@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::Expr;
 
 use super::super::node::{Node, Op};
+use super::a;
 use super::convert::{Converter, constant_text};
 use crate::event::{Timestamp, Type, Value};
 
@@ -40,8 +41,7 @@ impl Converter<'_, '_> {
         let beside = other.map_or(String::new(), |(_, expr)| self.written(expr));
         let written = self.written(expr);
         let hint = hint(node, &written, other.map(|(node, _)| node), &beside);
-        let message =
-            format!("\"{written}\" is a {}, but \"{beside}\" is a {}", node.kind.name(), target.name());
+        let message = format!("\"{written}\" is {}, but \"{beside}\" is {}", a(node.kind), a(target));
         self.wrong::<()>(expr, message, hint);
     }
 }

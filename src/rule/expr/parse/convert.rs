@@ -5,7 +5,7 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, UnaryOperator};
 
 use super::super::node::{Node, Op};
-use super::{LetValue, MAX_DEPTH, MAX_NODES, Negation, Place, Ref, Scope, Target, Tree, sql};
+use super::{LetValue, MAX_DEPTH, MAX_NESTING, MAX_NODES, Negation, Place, Ref, Scope, Target, Tree, a, sql};
 use crate::diagnostic::nearest;
 use crate::event::{Type, Value};
 use crate::rule::file::{Span, Text};
@@ -19,14 +19,27 @@ pub struct Converter<'s, 'a> {
     /// Inside the arguments or the FILTER of an aggregate.
     pub inside: bool,
     pub refs: Vec<Ref>,
-    depth: usize,
+    /// How deep reading is.
+    nesting: usize,
+    /// The level of the tree at which the next node stands.
+    pub level: usize,
     size: usize,
     broken: bool,
 }
 
 impl<'s, 'a> Converter<'s, 'a> {
     pub fn new(scope: &'s mut Scope<'a>, text: &'s Text, place: Place) -> Self {
-        Converter { scope, text, place, inside: false, refs: Vec::new(), depth: 0, size: 0, broken: false }
+        Converter {
+            scope,
+            text,
+            place,
+            inside: false,
+            refs: Vec::new(),
+            nesting: 0,
+            level: 0,
+            size: 0,
+            broken: false,
+        }
     }
 
     /// The tree of a whole text.
@@ -84,12 +97,14 @@ impl<'s, 'a> Converter<'s, 'a> {
     /// Any expression. None if it has an error, which has been said.
     pub fn node(&mut self, expr: &Expr) -> Option<Node> {
         self.size += 1;
-        if self.depth >= MAX_DEPTH || self.size > MAX_NODES {
+        if self.nesting >= MAX_NESTING || self.level >= MAX_DEPTH || self.size > MAX_NODES {
             return self.too_big();
         }
-        self.depth += 1;
+        self.nesting += 1;
+        self.level += 1;
         let node = self.dispatch(expr);
-        self.depth -= 1;
+        self.nesting -= 1;
+        self.level -= 1;
         node
     }
 
@@ -153,7 +168,7 @@ impl<'s, 'a> Converter<'s, 'a> {
                     Type::List => format!("ask for an element: `array_has({written}, 'text')`"),
                     _ => format!("compare it: `{written} = '…'`, or `{written} IS NOT NULL`"),
                 };
-                self.wrong(expr, format!("\"{written}\" is a {}, not a condition", kind.name()), hint)
+                self.wrong(expr, format!("\"{written}\" is {}, not a condition", a(kind)), hint)
             }
         }
     }
@@ -222,7 +237,7 @@ impl<'s, 'a> Converter<'s, 'a> {
             return None;
         };
         self.size += size;
-        if self.depth + depth > MAX_DEPTH || self.size > MAX_NODES {
+        if self.level + depth > MAX_DEPTH || self.size > MAX_NODES {
             return self.too_big();
         }
         if tree.node.has_aggregate() && !self.may_aggregate(expr, &format!("let \"{name}\"")) {
@@ -342,7 +357,7 @@ impl<'s, 'a> Converter<'s, 'a> {
                     Type::Bool => format!("`CASE WHEN {written} THEN 1 ELSE 0 END`"),
                     _ => "`cardinality(list)` counts elements".into(),
                 };
-                self.wrong(expr, format!("\"{written}\" is a {}, not a number", kind.name()), hint)
+                self.wrong(expr, format!("\"{written}\" is {}, not a number", a(kind)), hint)
             }
         }
     }

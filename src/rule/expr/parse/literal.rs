@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{DataType, Expr, TypedString, Value as SqlValue};
 
 use super::super::node::{Node, Op};
+use super::a;
 use super::convert::Converter;
 use crate::event::{Timestamp, Type, Value};
 
@@ -98,7 +99,7 @@ impl Converter<'_, '_> {
             Type::List => false,
         };
         if !allowed {
-            let message = format!("a {} cannot be cast to {}", node.kind.name(), kind.name());
+            let message = format!("{} cannot be cast to {}", a(node.kind), kind.name());
             let hint = match node.kind {
                 Type::Time => "`seconds_between(a, b)` gives a number",
                 Type::Bool => "`CASE WHEN x THEN 1 ELSE 0 END`",

@@ -3,9 +3,9 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, CaseWhen, Expr};
 
 use super::super::node::{Node, Op};
-use super::LetValue;
 use super::coerce::as_float;
 use super::convert::{Converter, constant_text, negate};
+use super::{LetValue, a};
 use crate::event::{Type, Value};
 
 impl Converter<'_, '_> {
@@ -18,8 +18,8 @@ impl Converter<'_, '_> {
         right: &Expr,
     ) -> Option<Node> {
         match operator {
-            BinaryOperator::And => self.logic(Op::And, left, right),
-            BinaryOperator::Or => self.logic(Op::Or, left, right),
+            BinaryOperator::And => self.logic(Op::And, expr),
+            BinaryOperator::Or => self.logic(Op::Or, expr),
             BinaryOperator::Eq => self.comparison(expr, Op::Eq, left, right),
             BinaryOperator::NotEq => self.comparison(expr, Op::Ne, left, right),
             BinaryOperator::Lt => self.comparison(expr, Op::Lt, left, right),
@@ -50,9 +50,28 @@ impl Converter<'_, '_> {
         }
     }
 
-    fn logic(&mut self, op: Op, left: &Expr, right: &Expr) -> Option<Node> {
-        let (left, right) = (self.condition(left), self.condition(right));
-        Some(Node { op, args: vec![left?, right?], kind: Type::Bool })
+    /// A chain of one operator, which nests to the left: a loop, so that long ones do not go deep.
+    fn logic(&mut self, op: Op, expr: &Expr) -> Option<Node> {
+        let wanted = if op == Op::And { BinaryOperator::And } else { BinaryOperator::Or };
+        let (mut first, mut rest) = (expr, Vec::new());
+        while let Expr::BinaryOp { left, op, right } = first
+            && *op == wanted
+        {
+            rest.push(&**right);
+            first = left;
+        }
+        self.level += rest.len();
+        let operands: Vec<Option<Node>> = std::iter::once(first)
+            .chain(rest.iter().rev().copied())
+            .map(|part| self.condition(part))
+            .collect();
+        self.level -= rest.len();
+        let operands: Vec<Node> = operands.into_iter().collect::<Option<_>>()?;
+        operands.into_iter().reduce(|left, right| Node {
+            op: op.clone(),
+            args: vec![left, right],
+            kind: Type::Bool,
+        })
     }
 
     /// Two expressions, both read whatever comes of the first, made one type.
@@ -118,10 +137,10 @@ impl Converter<'_, '_> {
             kind => {
                 let written = self.written(expr);
                 let hint = match kind {
-                    Type::Bool => "`||` joins texts; either of two conditions is OR".into(),
-                    _ => format!("convert it: `CAST({written} AS VARCHAR)`"),
+                    Type::Bool => "either of two conditions is OR".into(),
+                    _ => format!("convert it: `CAST({written} AS VARCHAR)`; either of two conditions is OR"),
                 };
-                self.wrong(expr, format!("`||` joins texts, and \"{written}\" is a {}", kind.name()), hint)
+                self.wrong(expr, format!("`||` joins texts, and \"{written}\" is {}", a(kind)), hint)
             }
         }
     }
@@ -277,7 +296,7 @@ impl Converter<'_, '_> {
                     Type::List => format!("`array_has({written}, 'text')` looks into a list"),
                     _ => format!("convert it: `CAST({written} AS VARCHAR)`"),
                 };
-                self.wrong(expr, format!("\"{written}\" is a {}, not a string", kind.name()), hint)
+                self.wrong(expr, format!("\"{written}\" is {}, not a string", a(kind)), hint)
             }
         }
     }

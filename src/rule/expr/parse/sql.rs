@@ -4,14 +4,23 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 /// Bytes of one expression. Longer ones would take the parser deep.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// How deep parentheses may nest.
-const MAX_NESTING: usize = 50;
+/// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that a mistake
+/// in the innermost costs it time that doubles with every level.
+const MAX_NESTING: usize = 12;
+
+/// How deep the parser may go: a level takes it much stack in builds that are not optimised.
+const MAX_RECURSION: usize = 25;
+
+/// Words and operators of one expression, literals and commas not counted. Operators nest to the left without a limit of
+/// the parser's, and a tree is as deep as there are operators.
+const MAX_WORDS: usize = 1000;
 
 /// A syntax error with its place in the text.
 #[derive(Debug)]
@@ -30,8 +39,17 @@ pub fn parse(text: &str) -> Result<Expr, Fault> {
         let message = format!("the expression is longer than {MAX_LENGTH} bytes");
         return Err(whole(text, &message, "put long lists into lets and use `IN (name)`"));
     }
-    let parser = Parser::new(&GenericDialect {}).with_recursion_limit(MAX_NESTING).try_with_sql(text);
-    let mut parser = parser.map_err(|error| explain(text, error))?;
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| explain(text, error.into()))?;
+    if tokens.iter().filter(|token| is_word(&token.token)).count() > MAX_WORDS {
+        let hint = "a long chain of `x = … OR x = …` is `x IN (…)`; a part can be a let";
+        return Err(whole(text, "the expression is too big", hint));
+    }
+    if nesting(&tokens) > MAX_NESTING {
+        return Err(too_deep(text));
+    }
+    let parser = Parser::new(&GenericDialect {}).with_recursion_limit(MAX_RECURSION);
+    let mut parser = parser.with_tokens_with_locations(tokens);
     let expr = parser.parse_expr().map_err(|error| explain(text, error))?;
     let next = parser.peek_token();
     match &next.token {
@@ -42,6 +60,33 @@ pub fn parse(text: &str) -> Result<Expr, Fault> {
             hint: stray_hint(&token.to_string()).into(),
         }),
     }
+}
+
+fn too_deep(text: &str) -> Fault {
+    whole(text, "the expression is nested too deeply", "give inner parts a name in [let]")
+}
+
+/// How deep brackets and CASE nest in a text.
+fn nesting(tokens: &[TokenWithSpan]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn is_word(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::EOF
+    )
 }
 
 fn stray_hint(token: &str) -> &'static str {
@@ -64,7 +109,7 @@ fn explain(text: &str, error: ParserError) -> Fault {
     let raw = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
         ParserError::RecursionLimitExceeded => {
-            return whole(text, "the expression is nested too deeply", "give inner parts a name in [let]");
+            return too_deep(text);
         }
     };
     let (message, location) = match raw.rsplit_once(" at Line: ") {

@@ -1,1 +1,0 @@
-//! NDJSON, gzip and zstd in.
