@@ -166,7 +166,10 @@ fn refusal(misplaced: &[Misplaced]) -> Error {
         "rules whose key is not the partition key need all records in one partition:\n  {}",
         lines.join("\n  ")
     ))
-    .hint("give the topic one partition, remove the rules, or leave them out with `unplaced = \"skip\"` in [kafka]")
+    .hint(
+        "give the topic one partition, remove the rules, or leave them out with `unplaced = \"skip\"` in \
+         [kafka]",
+    )
 }
 
 fn tell(

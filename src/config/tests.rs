@@ -49,7 +49,8 @@ fn everything_can_be_said() {
         "workers = 3\nrules = \"r\"\nschemas = \"/s\"\n[kafka]\nbrokers = \"${env:BROKERS}\"\ngroup = \"g\"\n\
          start = \"latest\"\nunplaced = \"skip\"\nmissing_topics = \"wait\"\n[kafka.settings]\n\
          \"sasl.password\" = \"${env:SECRET}\"\n[kafka.consumer]\n\"fetch.min.bytes\" = 1000\n\
-         [streams.telemetry]\ntopic = \"cars\"\n[streams.cloudtrail]\nenabled = false\n[http]\nlisten = \"0.0.0.0:80\"\n\
+         [streams.telemetry]\ntopic = \"cars\"\n[streams.cloudtrail]\nenabled = false\n\
+         [http]\nlisten = \"0.0.0.0:80\"\n\
          [limits]\ngrace = \"5s\"\nkeys = 10\ndepth = 32\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
     )
     .unwrap();
@@ -72,8 +73,10 @@ fn everything_can_be_said() {
 fn every_problem_is_told_at_once_with_its_place() {
     let problems = told(
         "workers = 0\nrulez = \"r\"\n[kafka]\nbroker = \"k:9092\"\nbrokers = \"k:9092\"\nstart = \"first\"\n\
-         [kafka.settings]\n\"enable.auto.commit\" = true\n\"fetch.min.bites\" = 3\n\"ssl.ca.location\" = 1.5\n\
-         [http]\nlisten = \"nowhere\"\n[limits]\ngrace = \"soon\"\nkeys = 0\nlimit = 3\n[log]\nlevel = \"info \"\n",
+         [kafka.settings]\n\"enable.auto.commit\" = true\n\"fetch.min.bites\" = 3\n\
+         \"ssl.ca.location\" = 1.5\n\
+         [http]\nlisten = \"nowhere\"\n[limits]\ngrace = \"soon\"\nkeys = 0\nlimit = 3\n\
+         [log]\nlevel = \"info \"\n",
     );
     let lines: Vec<&str> = problems.iter().map(|p| p.split(' ').next().unwrap()).collect();
     let expected =
@@ -97,7 +100,8 @@ fn what_is_missing_is_told_once() {
 #[test]
 fn a_broken_sink_hides_no_other_mistake() {
     let problems = told(
-        "worker = 3\n[kafka]\nbrokers = \"k\"\n[sinks.a]\ntype = \"opensearch\"\nurll = \"http://x\"\n[sinks.b]\n\
+        "worker = 3\n[kafka]\nbrokers = \"k\"\n[sinks.a]\ntype = \"opensearch\"\nurll = \"http://x\"\n\
+         [sinks.b]\n\
          type = \"nothing\"\n[sinks.c]\ntype = \"stdout\"\n[zz]\n",
     );
     let lines: Vec<&str> = problems.iter().map(|p| p.split(' ').next().unwrap()).collect();
@@ -146,7 +150,8 @@ fn broken_toml_is_told_with_its_line() {
 #[test]
 fn what_cannot_be_filled_in_is_told_by_name() {
     let problems = told(
-        "[kafka]\nbrokers = \"${env:NOBODY}\"\ngroup = \"${file:no/such}\"\ndead_letter_topic = \"${vault:x}\"\n\
+        "[kafka]\nbrokers = \"${env:NOBODY}\"\ngroup = \"${file:no/such}\"\n\
+         dead_letter_topic = \"${vault:x}\"\n\
          start = \"${env:SECRET}\"\n",
     );
     assert!(

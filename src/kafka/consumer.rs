@@ -461,7 +461,8 @@ mod tests {
     #[test]
     fn statistics_tell_ends_and_whether_the_group_took_us_in() {
         let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
-        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{"0":{"hi_offset":42,"committed_offset":-1001},
+        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{
+            "0":{"hi_offset":42,"committed_offset":-1001},
             "1":{"hi_offset":-1001,"committed_offset":7},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
             "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"},
             "brokers":{"a:1/bootstrap":{"state":"DOWN"},"a:1/1":{"state":"UP"}}}"#;

@@ -99,7 +99,8 @@ mod tests {
             letter.headers.iter().map(|(name, text)| format!("{name}={text}")).collect();
         assert_eq!(
             headers.join(" "),
-            "stream=diagnostics topic=vehicle.uds partition=3 offset=81210 reason=syntax detail=expected a colon at=17"
+            "stream=diagnostics topic=vehicle.uds partition=3 offset=81210 reason=syntax \
+             detail=expected a colon at=17"
         );
     }
 

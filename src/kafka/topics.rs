@@ -41,12 +41,13 @@ impl TopicInfo {
             return None;
         }
         let message = format!(
-            "topic \"{}\" is CreateTime: a producer that writes a wrong time can close windows of others early",
+            "topic \"{}\" is CreateTime: a producer that writes a wrong time can close windows \
+             of others early",
             self.topic
         );
         Some(Error::new(message).hint(format!(
-            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} --add-config \
-             message.timestamp.type=LogAppendTime",
+            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} \
+             --add-config message.timestamp.type=LogAppendTime",
             self.topic
         )))
     }
@@ -190,8 +191,8 @@ fn broker_writes(topic: &ConfigResource) -> Option<bool> {
 /// The command that makes a topic.
 pub fn create_command(brokers: &str, topic: &str, partitions: usize) -> String {
     format!(
-        "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} --config \
-         message.timestamp.type=LogAppendTime"
+        "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} \
+         --config message.timestamp.type=LogAppendTime"
     )
 }
 
