@@ -214,7 +214,8 @@ impl Settings {
 
     /// Whether the broker, not the members, assigns partitions (KIP-848): other settings exist then.
     fn broker_assigns(&self) -> bool {
-        let protocol = self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
+        let protocol =
+            self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
         protocol.is_some_and(|value| value.eq_ignore_ascii_case("consumer"))
     }
 
@@ -280,8 +281,10 @@ mod tests {
 
     #[test]
     fn ours_are_defaults_and_the_users_win() {
-        let text = "brokers = \"a:1\"\n[settings]\n\"security.protocol\" = \"ssl\"\n[consumer]\n\"fetch.min.bytes\" = 7\n\
-                    \"session.timeout.ms\" = 30000\n[producer]\n\"linger.ms\" = 1\n\"enable.idempotence\" = true\n";
+        let text = "brokers = \"a:1\"\n[settings]\n\"security.protocol\" = \"ssl\"\n[consumer]\n\
+                    \"fetch.min.bytes\" = 7\n\
+                    \"session.timeout.ms\" = 30000\n[producer]\n\"linger.ms\" = 1\n\
+                    \"enable.idempotence\" = true\n";
         let s = settings(text);
         let consumer = s.consumer_config("w");
         assert_eq!(consumer.get("auto.offset.reset"), Some("error"));
