@@ -1,14 +1,16 @@
 //! Hostile bytes → rows and rejects; never an error.
 //!
-//! Whether a record is accepted depends on its bytes, the schema and the limits, never on the rules: projection only
-//! decides which values are built. A record is one JSON value by RFC 8259 within the limits of size and depth. It is one
-//! event (an object); where the schema says `records`, it may also be an object with a list of events at that path, or
-//! such a list. A member that the schema declares may not stand twice, whether it is read or not. All events of a record
-//! are taken or none is, and nothing is carried from one record to the next.
+//! Whether a record is accepted depends on its bytes, the schema and the limits, never on the rules:
+//! projection only decides which values are built. A record is one JSON value by RFC 8259 within the limits
+//! of size and depth. It is one event (an object); where the schema says `records`, it may also be an object
+//! with a list of events at that path, or such a list. A member that the schema declares may not stand twice,
+//! whether it is read or not. All events of a record are taken or none is, and nothing is carried from one
+//! record to the next.
 //!
-//! A value of another type than its field's, or one below its minimum, is NULL and counted; an absent one and `null` are
-//! NULL. `seed` walks the record, `value` reads one value, `rows` are the columns, `strict` says what is no record,
-//! `plan` is a schema made ready. `probe` finds the time of a record that is not decoded, or cannot be.
+//! A value of another type than its field's, or one below its minimum, is NULL and counted; an absent one and
+//! `null` are NULL. `seed` walks the record, `value` reads one value, `rows` are the columns, `strict` says
+//! what is no record, `plan` is a schema made ready. `probe` finds the time of a record that is not decoded,
+//! or cannot be.
 
 mod plan;
 pub mod probe;
@@ -59,8 +61,8 @@ struct Row {
 /// What a batch of records became.
 #[derive(Debug)]
 pub struct Decoded {
-    /// The rows, in the order the records were pushed. `now`, `exchange_now` and `spans` are left empty: the worker fills
-    /// them, since rejects and other streams move time too.
+    /// The rows, in the order the records were pushed. `now`, `exchange_now` and `spans` are left empty: the
+    /// worker fills them, since rejects and other streams move time too.
     pub batch: EventBatch,
     /// The records that could not be read.
     pub rejects: Vec<Reject>,

@@ -11,7 +11,8 @@ pub(super) struct Plan {
     nodes: Vec<Node>,
     /// The node of an event.
     pub event: usize,
-    /// The node of a whole record: that of an event, or one that also knows where the events of the record are.
+    /// The node of a whole record: that of an event, or one that also knows where the events of the record
+    /// are.
     pub outer: usize,
     /// Whether a record may be an array of events.
     pub many: bool,

@@ -1,8 +1,8 @@
-//! The event time of a record, without building it: what a file without envelopes is ordered by, and what a reject may
-//! still say.
+//! The event time of a record, without building it: what a file without envelopes is ordered by, and what a
+//! reject may still say.
 //!
-//! It reads as far as the text goes and forgives what decoding rejects; of a record that decoding accepts it finds what
-//! decoding finds.
+//! It reads as far as the text goes and forgives what decoding rejects; of a record that decoding accepts it
+//! finds what decoding finds.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use super::value;
 use crate::event::Timestamp;
 use crate::schema::{FieldType, Schema, TimeUnit};
 
-/// The highest plausible event time of a record; none if the schema names no time field, or the record has none.
+/// The highest plausible event time of a record; none if the schema names no time field, or the record has
+/// none.
 pub fn event_time(schema: &Schema, payload: &[u8]) -> Option<Timestamp> {
     let field = schema.fields.get(schema.time?)?;
     let FieldType::Time(unit) = field.kind else { return None };

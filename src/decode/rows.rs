@@ -1,5 +1,5 @@
-//! The columns that are being built. They can forget their last rows, so that a record is taken whole or not at all;
-//! Arrow's own builders cannot.
+//! The columns that are being built. They can forget their last rows, so that a record is taken whole or not
+//! at all; Arrow's own builders cannot.
 
 use std::sync::Arc;
 
@@ -170,7 +170,8 @@ impl Column {
         }
     }
 
-    /// Adds the value that a JSON text stands for; false = it has the wrong type or is below its minimum: NULL.
+    /// Adds the value that a JSON text stands for; false = it has the wrong type or is below its minimum:
+    /// NULL.
     pub fn push(&mut self, plan: &FieldPlan, raw: &str) -> bool {
         let field = &plan.field;
         let at_least = |number: f64| field.min.is_none_or(|min| number >= min);

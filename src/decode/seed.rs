@@ -1,7 +1,7 @@
 //! `serde_json` walks a record and hands each declared value's text to its column.
 //!
-//! Every value is taken as raw text, whether its column is built or not, so that what is rejected cannot depend on what
-//! is built. Only objects on the way to a declared member are entered.
+//! Every value is taken as raw text, whether its column is built or not, so that what is rejected cannot
+//! depend on what is built. Only objects on the way to a declared member are entered.
 
 use std::fmt;
 
@@ -14,7 +14,8 @@ use super::strict::{Fault, error_at};
 use super::value;
 use crate::event::{RejectReason, Timestamp};
 
-/// What lives from record to record: columns under construction, and what is remembered of the order of members.
+/// What lives from record to record: columns under construction, and what is remembered of the order of
+/// members.
 pub(super) struct Memory {
     /// One per declared field.
     pub columns: Vec<Column>,
@@ -22,7 +23,8 @@ pub(super) struct Memory {
     seen: Vec<u64>,
     /// How many objects there have been.
     objects: u64,
-    /// Per node of the plan: the member that followed it last time. Cars send the same members in the same order.
+    /// Per node of the plan: the member that followed it last time. Cars send the same members in the same
+    /// order.
     next: Vec<usize>,
 }
 

@@ -1,8 +1,8 @@
-//! What makes a record no record: the checks that `serde_json` does not make in values that it skips, and the place of
-//! the first fault.
+//! What makes a record no record: the checks that `serde_json` does not make in values that it skips, and the
+//! place of the first fault.
 //!
-//! A record that is not JSON within the limits is rejected for that, whatever else is wrong with it; of such faults the
-//! first one counts.
+//! A record that is not JSON within the limits is rejected for that, whatever else is wrong with it; of such
+//! faults the first one counts.
 
 use serde::de::IgnoredAny;
 
@@ -79,8 +79,8 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// The fault for which a record is rejected in which `found` was found: the first one that makes it no JSON, if there
-/// is one.
+/// The fault for which a record is rejected in which `found` was found: the first one that makes it no JSON,
+/// if there is one.
 pub(super) fn first_fault(text: &str, max_depth: usize, found: Option<Fault>) -> Fault {
     let syntax = serde_json::from_str::<IgnoredAny>(text).err().map(|error| {
         let shown = error.to_string();

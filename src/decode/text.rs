@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::schema::Schema;
 
-/// The text of the event of that index in a record, cut at a character to at most `max_bytes`; none if there is no such
-/// event.
+/// The text of the event of that index in a record, cut at a character to at most `max_bytes`; none if there
+/// is no such event.
 pub fn event_text(schema: &Schema, payload: &[u8], index: u32, max_bytes: usize) -> Option<Box<str>> {
     let record = std::str::from_utf8(payload).ok()?.trim_matches([' ', '\t', '\n', '\r']);
     let event = match events(schema, record) {

@@ -1,4 +1,5 @@
-//! The JSON text of one value → what its field's type makes of it, or nothing. The text is known to be valid JSON.
+//! The JSON text of one value → what its field's type makes of it, or nothing. The text is known to be valid
+//! JSON.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -97,7 +98,8 @@ pub(super) fn texts(raw: &str) -> Option<Vec<Cow<'_, str>>> {
     items.into_iter().map(|item| text(item.get())).collect()
 }
 
-/// The same JSON without the white space between its parts; members stay in their order, numbers as they are written.
+/// The same JSON without the white space between its parts; members stay in their order, numbers as they are
+/// written.
 pub(super) fn compact(raw: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut kept, mut in_string, mut escaped) = (0, false, false);

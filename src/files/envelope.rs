@@ -1,5 +1,5 @@
-//! A line → the event in it: as it stands, or out of the envelope that says which partition and offset it had and when
-//! the broker took it.
+//! A line → the event in it: as it stands, or out of the envelope that says which partition and offset it had
+//! and when the broker took it.
 
 use std::fmt;
 use std::ops::Range;
@@ -31,8 +31,8 @@ pub(super) struct Envelope {
 
 const NAMES: [&[u8]; 4] = [b"_t\"", b"_p\"", b"_o\"", b"v\""];
 
-/// Reads a line. If it breaks off or goes wrong within `v`, and the other members stand before it, it is an envelope all
-/// the same, whose payload is the rest: so that what is wrong is said of the event.
+/// Reads a line. If it breaks off or goes wrong within `v`, and the other members stand before it, it is an
+/// envelope all the same, whose payload is the rest: so that what is wrong is said of the event.
 pub(super) fn read(line: &[u8]) -> Framed {
     if !may_be(line) {
         return Framed::Event;

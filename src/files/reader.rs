@@ -45,8 +45,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens a file, finds out whether its lines have envelopes, and if so which partitions it has. `read` counts the
-    /// bytes that are read after that.
+    /// Opens a file, finds out whether its lines have envelopes, and if so which partitions it has. `read`
+    /// counts the bytes that are read after that.
     pub fn open(
         origin: Origin,
         framing: Framing,

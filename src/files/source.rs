@@ -1,5 +1,5 @@
-//! Bytes of a file → lines: gzip and zstd are recognised by their first bytes, and no line takes more memory than its
-//! limit.
+//! Bytes of a file → lines: gzip and zstd are recognised by their first bytes, and no line takes more memory
+//! than its limit.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};

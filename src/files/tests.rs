@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -254,7 +255,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn the_merge_is_a_sort(files in proptest::collection::vec(proptest::collection::vec(made(), 0..12), 1..4)) {
+    fn the_merge_is_a_sort(files in vec(vec(made(), 0..12), 1..4)) {
         let lines = read(&written(&files));
         let found: Vec<(i64, i32, i64)> = lines
             .iter()
@@ -267,8 +268,9 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_stop_it(bytes in proptest::collection::vec(any::<u8>(), 0..64), head in 0..3usize) {
-        let text = [["", "{\"_t\":1,\"_p\":0,\"_o\":1,\"v\":", "{\"v\":1,"][head].as_bytes(), &bytes].concat();
+    fn no_bytes_stop_it(bytes in vec(any::<u8>(), 0..64), head in 0..3usize) {
+        let heads = ["", "{\"_t\":1,\"_p\":0,\"_o\":1,\"v\":", "{\"v\":1,"];
+        let text = [heads[head].as_bytes(), &bytes].concat();
         let found = read_all(&[input("telemetry", text)], &built_in(), &Limits::default(), Framing::Lines);
         prop_assert!(found.is_err() || found.is_ok_and(|lines| lines.len() <= bytes.len() + 1));
     }

@@ -2,6 +2,8 @@
 
 pub mod delivery;
 pub mod http;
+pub mod outbox;
 pub mod replay;
+pub mod run;
 pub mod thread;
 pub mod worker;

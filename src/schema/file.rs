@@ -2,10 +2,10 @@
 //!
 //! ```toml
 //! doc     = "Signals of a car"                 # one line for people
-//! topic   = "vehicle.telemetry"                # the Kafka topic; default: the stream's name, which is the file's
+//! topic   = "vehicle.telemetry"                # the Kafka topic; default: the stream's name (the file's)
 //! time    = "ts"                               # the field that is the event time; default: broker time
 //! key     = "vin"                              # the field that records are partitioned by; default: none
-//! records = "Records"                          # path of the array of events in a record; default: a record is an event
+//! records = "Records"                          # path of a record's events; default: a record is an event
 //! dedup   = { by = ["vin", "seq"], for = "1h" }   # the fields that together name an event, and for how long
 //!
 //! [fields]                                     # a line a column, in this order
@@ -16,8 +16,8 @@
 //!
 //! | key of a field | meaning | default |
 //! |---|---|---|
-//! | `type` | `string int float bool timestamp ip strings json` (`strings`: a list of strings; `json`: any JSON, kept as text) | required |
-//! | `path` | where it stands in the event: text with a dot between member names, or an array of names, which may hold dots | the column's name |
+//! | `type` | `string int float bool timestamp ip strings json`; `json`: any, kept as text | required |
+//! | `path` | where it stands: names with dots between them, or a list of names | the column's name |
 //! | `unit` | of a timestamp `s ms us ns rfc3339` (required); of all else free text | none |
 //! | `doc` | one line for people | none |
 //! | `normalize` | of a string: `trim`, `upper`, `lower`, applied in this order | none |
@@ -26,8 +26,8 @@
 //! | `min` | of a number: what is smaller is NULL, counted | none |
 //! | `values` | of a string: the texts it can have, for hints | none |
 //!
-//! Unknown keys are errors, so are two fields of one path, and a path that leads through another field, unless that is
-//! `json`.
+//! Unknown keys are errors, so are two fields of one path, and a path that leads through another field,
+//! unless that is `json`.
 
 use std::ops::Range;
 
@@ -559,7 +559,8 @@ unit = "km/h"
     #[test]
     fn all_mistakes_come_in_one_run() {
         let (schema, problems) = read_text(
-            "tme = 'a'\nkey = 'b'\n[fields]\nuser = { type = 'strin' }\nend = { type = 'int', clas = 'vin' }\n",
+            "tme = 'a'\nkey = 'b'\n[fields]\nuser = { type = 'strin' }\n\
+             end = { type = 'int', clas = 'vin' }\n",
         );
         assert_eq!(schema, None);
         assert_eq!(problems.len(), 6, "{problems:?}");

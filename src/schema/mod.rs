@@ -1,7 +1,7 @@
 //! What the fields of a stream are: one TOML file a stream, read from `schemas/`.
 //!
-//! `file` turns one file into a [`Schema`] and documents its form; `words` knows which names SQL cannot read. Nothing
-//! here reads records, and nothing is guessed from data.
+//! `file` turns one file into a [`Schema`] and documents its form; `words` knows which names SQL cannot read.
+//! Nothing here reads records, and nothing is guessed from data.
 
 mod file;
 mod words;
@@ -30,7 +30,8 @@ pub struct Schema {
     pub time: Option<usize>,
     /// Index of the field that is the partition key; none = records are not partitioned by any field.
     pub key: Option<usize>,
-    /// Path of the array that holds the events of one record, e.g. `Records`; empty = one record is one event.
+    /// Path of the array that holds the events of one record, e.g. `Records`; empty = one record is one
+    /// event.
     pub records: Vec<String>,
     /// Retransmissions are recognised by these fields (accepted; used by a later version).
     pub dedup: Option<Dedup>,
@@ -167,8 +168,8 @@ pub fn arrow_type(kind: Type) -> DataType {
     }
 }
 
-/// Reads schema files; the stream is called as its file. Every problem of every file is reported, in the order of the
-/// files and their text; a file with an error gives no schema.
+/// Reads schema files; the stream is called as its file. Every problem of every file is reported, in the
+/// order of the files and their text; a file with an error gives no schema.
 pub fn load(sources: &[Source]) -> (Vec<Arc<Schema>>, Vec<Diagnostic>) {
     let mut schemas = Vec::new();
     let mut problems = Vec::new();
@@ -288,22 +289,24 @@ mod tests {
         let columns = [
             (
                 "telemetry",
-                "vin ts seq device_id boot_id src_ip speed odometer lat lon heading fix_type ignition gear rpm soc \
-                 coolant_c charging alarm_flags doors_locked dtc_count firmware model region ack_id ambient_c torque \
-                 throttle battery_v reefer_c reefer_setpoint_c event_time _bytes",
+                "vin ts seq device_id boot_id src_ip speed odometer lat lon heading fix_type ignition \
+                 gear rpm soc coolant_c charging alarm_flags doors_locked dtc_count firmware model region \
+                 ack_id ambient_c torque throttle battery_v reefer_c reefer_setpoint_c event_time _bytes",
             ),
             (
                 "diagnostics",
-                "vin ts ecu service subfunction response nrc did rid client_address session event_id event_name count \
-                 tester_id request_id bus dtc pdu idsm_instance reporting_mode src dst_port",
+                "vin ts ecu service subfunction response nrc did rid client_address session event_id \
+                 event_name count tester_id request_id bus dtc pdu idsm_instance reporting_mode src \
+                 dst_port",
             ),
             (
                 "cloudtrail",
-                "ts event_version event_source event_name aws_region source_ip user_agent error_code error_message \
-                 request_parameters response_elements additional_event_data user_identity identity_type principal_id \
-                 user_arn account_id access_key_id user_name mfa_authenticated session_issuer_arn invoked_by read_only \
-                 event_id event_type management_event recipient_account_id event_category tls_version resources \
-                 shared_event_id vpc_endpoint_id",
+                "ts event_version event_source event_name aws_region source_ip user_agent error_code \
+                 error_message request_parameters response_elements additional_event_data user_identity \
+                 identity_type principal_id user_arn account_id access_key_id user_name mfa_authenticated \
+                 session_issuer_arn invoked_by read_only event_id event_type management_event \
+                 recipient_account_id event_category tls_version resources shared_event_id \
+                 vpc_endpoint_id",
             ),
         ];
         let schemas = built_in();

@@ -4,9 +4,9 @@ use crate::diagnostic::nearest;
 
 use super::BUILT_IN;
 
-/// Words that SQL reads as a value, an operator or the start of a clause where a column could stand. The first rows are
-/// those that the parser of conditions itself refuses or takes for something else; the others it would put up with,
-/// but people, other databases and clauses to come would not.
+/// Words that SQL reads as a value, an operator or the start of a clause where a column could stand. The
+/// first rows are those that the parser of conditions itself refuses or takes for something else; the others
+/// it would put up with, but people, other databases and clauses to come would not.
 const RESERVED: [&str; 96] = [
     "all",
     "any",

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes the sample that `fleetwarden demo` plays: half a minute of a fleet of 300 vehicles, with attacks in it.
 
-    python3 generate.py            writes telemetry.ndjson, diagnostics.ndjson, cloudtrail.ndjson and truth.ndjson
+    python3 generate.py            writes telemetry.ndjson, diagnostics.ndjson, cloudtrail.ndjson and truth.jsonl
     python3 generate.py --check    writes nothing; fails if the files are not what it would write
 
-A line is a record in its envelope: {"_t": broker time in ms, "_p": partition, "_o": offset, "v": record}. `truth.ndjson`
+A line is a record in its envelope: {"_t": broker time in ms, "_p": partition, "_o": offset, "v": record}. `truth.jsonl`
 has a line for each attack: the rule that must find it, the key of its alerts, the broker times of its first and last
 record. Nothing else in the files may raise an alert. One seed, nothing but the standard library: the same files
 everywhere.
@@ -421,7 +421,7 @@ def main():
         "telemetry.ndjson": cars_log.lines(),
         "diagnostics.ndjson": diagnostics(rng, cars, attacks).lines(),
         "cloudtrail.ndjson": cloudtrail(rng, attacks).lines(),
-        "truth.ndjson": attacks.text(),
+        "truth.jsonl": attacks.text(),
     }
     stale = []
     for name, lines in files.items():

@@ -1,4 +1,5 @@
 //! Tests over the whole of Fleetwarden: one binary.
 
+mod content;
 mod scenarios;
 mod tidy;

@@ -380,7 +380,7 @@ class Suite:
         """Every attack of the sample is found, and every file of known techniques gives the rules it should."""
         found = {(alert["rule"]["id"], json.dumps(alert["key"])) for alert in alerts}
         lost = []
-        for line in (DEMO / "truth.ndjson").read_text().splitlines():
+        for line in (DEMO / "truth.jsonl").read_text().splitlines():
             truth = json.loads(line)
             key = [part.replace("418273645501", "418273645500") for part in truth["key"]]
             key[0] = f"{key[0][:2]}A{key[0][3:]}" if key[0].startswith("XFW") else key[0]

@@ -30,7 +30,7 @@ fn said(loaded: &Loaded) -> Vec<String> {
 fn rule(text: &str) -> Arc<Rule> {
     let mut loaded = load_text(text);
     assert!(loaded.rules.rules.len() == 1, "{:#?}", said(&loaded));
-    loaded.rules.rules.remove(0)
+    Rule::clone(&loaded.rules.rules[0])
 }
 
 fn threshold(rule: &Rule) -> &Threshold {

@@ -1,22 +1,24 @@
 //! Records out of files: NDJSON, plain or packed with gzip or zstd, merged over all inputs.
 //!
-//! A line is an event, or an event in its envelope `{"_t":BROKER_MS,"_p":PARTITION,"_o":OFFSET,"v":{…}}`: an object with
-//! exactly these members. Blank lines are nothing. Several files of one stream are read in the order they are named.
-//! - **Without envelope** a line belongs to partition 0; offsets count on from file to file; the broker time is the highest
-//!   event time of the partition so far (1970 before the first one).
-//! - **With envelope** the line says all of this. Its offset must be above those before it in its partition, else it is a
-//!   reject; its time counts all the same.
-//! - **Mixed**: each line is taken as what it is. A line without envelope among others is dated by the highest broker time
-//!   of partition 0, gets the offset after the highest one, and takes no offset away from those that have one.
+//! A line is an event, or an event in its envelope `{"_t":BROKER_MS,"_p":PARTITION,"_o":OFFSET,"v":{…}}`: an
+//! object with exactly these members. Blank lines are nothing. Several files of one stream are read in the
+//! order they are named.
+//! - **Without envelope** a line belongs to partition 0; offsets count on from file to file; the broker time
+//!   is the highest event time of the partition so far (1970 before the first one).
+//! - **With envelope** the line says all of this. Its offset must be above those before it in its partition,
+//!   else it is a reject; its time counts all the same.
+//! - **Mixed**: each line is taken as what it is. A line without envelope among others is dated by the
+//!   highest broker time of partition 0, gets the offset after the highest one, and takes no offset away from
+//!   those that have one.
 //!
-//! What comes out is in the order (stream time, stream, partition), each partition in the order of its lines. Stream time
-//! is the highest broker time of the partition so far.
+//! What comes out is in the order (stream time, stream, partition), each partition in the order of its lines.
+//! Stream time is the highest broker time of the partition so far.
 //!
-//! Memory: a line a partition; and where partitions alternate in one file, the lines between two lines of one partition
-//! whose times lie apart: a file in which a whole partition stands before another is better split. A file whose first 100
-//! records have an envelope among them is read once before, to know its partitions; standard input that starts with an
-//! envelope is held in memory whole. (A partition that shows up later than that, in a file or input which starts without
-//! envelopes, is merged from there on.)
+//! Memory: a line a partition; and where partitions alternate in one file, the lines between two lines of one
+//! partition whose times lie apart: a file in which a whole partition stands before another is better split.
+//! A file whose first 100 records have an envelope among them is read once before, to know its partitions;
+//! standard input that starts with an envelope is held in memory whole. (A partition that shows up later than
+//! that, in a file or input which starts without envelopes, is merged from there on.)
 //!
 //! Nothing here decodes events: broken ones are handed on for the decoder to reject.
 

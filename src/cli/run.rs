@@ -1,0 +1,226 @@
+//! `fleetwarden run`: Kafka in, alerts to the configured sinks, until it is told to stop.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, Rules};
+use crate::config::{self, Config, LogFormat};
+use crate::kafka::{Cluster, Error, TopicInfo, Topics, Unplaced};
+use crate::metrics::RuleRow;
+use crate::rule::RuleSet;
+use crate::runtime::run::{Ended, Misplaced, NamedSink, Plan, Running, edges, misplaced, topics, without};
+use crate::schema::Schema;
+use crate::sink;
+
+/// Detect: Kafka in, alerts to the configured sinks, until stopped.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The configuration
+    #[arg(short, long, default_value = "fleetwarden.toml")]
+    pub config: PathBuf,
+}
+
+/// Runs until SIGTERM or SIGINT. 1: problems in rules or schemas; 2: in the configuration, or around us.
+pub fn run(args: &RunArgs) -> Exit {
+    let config = match config::load(&args.config) {
+        Ok(config) => config,
+        Err(refused) => {
+            super::print_problems(&refused.problems, &[refused.source], crate::diagnostic::Gravity::Error);
+            return super::fail("nothing was started");
+        }
+    };
+    let loaded = match super::load_rules(std::slice::from_ref(&config.rules), config.schemas.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    log(&config.log);
+    match start(config, loaded) {
+        Ok(running) => finish(running),
+        Err(error) => super::fail(&error.to_string()),
+    }
+}
+
+/// Log lines go to stderr. `FLEETWARDEN_LOG` overrides the level, also for parts of the program.
+fn log(log: &config::Log) {
+    let filter =
+        EnvFilter::try_from_env("FLEETWARDEN_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match log.format {
+        LogFormat::Text => lines.with_ansi(super::color(&std::io::stderr())).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = set {
+        eprintln!("warning: nothing is logged: {error}");
+    }
+}
+
+fn start(config: Config, loaded: Rules) -> Result<Running, Error> {
+    let Rules { rules, schemas, .. } = loaded;
+    let sinks = sinks(&config)?;
+    let (read, rules) = streams(&config, &schemas, rules)?;
+    let runtime = edges()?;
+    let found = {
+        let cluster = Cluster::open(&config.kafka, runtime.handle())?;
+        let found = topics(&cluster, &config.kafka, &read)?;
+        cluster.ensure(&config.kafka.dead_letter_topic)?;
+        found
+    };
+    let misplaced = misplaced(&rules, &found);
+    if config.kafka.unplaced == Unplaced::Refuse && !misplaced.is_empty() {
+        return Err(refusal(&misplaced));
+    }
+    let gone: Vec<String> = misplaced.iter().map(|rule| rule.rule.clone()).collect();
+    let rules = if gone.is_empty() { rules } else { without(&rules, &gone, &schemas) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = config.workers.map_or(cores, usize::from);
+    tell(&config, &rules, &found, &misplaced, workers, &sinks);
+    let plan = Plan {
+        kafka: config.kafka,
+        topics: read,
+        rules,
+        unplaced: gone,
+        schemas,
+        limits: config.limits,
+        workers,
+        sinks,
+        tap: None,
+        listen: Some(config.http.listen),
+    };
+    let running = Running::start(plan, runtime)?;
+    if let Some(address) = running.address() {
+        tracing::info!("metrics http://{address}/metrics, health http://{address}/readyz");
+    }
+    Ok(running)
+}
+
+fn finish(running: Running) -> Exit {
+    let ended = running.wait();
+    match &ended {
+        Ok(Ended::Asked(signal)) => tracing::info!("{signal}: stopping"),
+        Ok(Ended::Broken(reason)) => tracing::error!("{reason}: stopping"),
+        Err(error) => tracing::error!("{error}: stopping"),
+    }
+    let clean = running.stop();
+    match ended {
+        Ok(Ended::Asked(_)) if clean => {
+            tracing::info!("stopped");
+            Exit::Ok
+        }
+        Ok(Ended::Asked(_)) => {
+            tracing::warn!("stopped before everything was committed: some records will be read again");
+            Exit::Ok
+        }
+        _ => Exit::Usage,
+    }
+}
+
+fn sinks(config: &Config) -> Result<Vec<NamedSink>, Error> {
+    let open = |(name, sink): (&String, &sink::SinkConfig)| {
+        let opened = sink::open(sink).map_err(|error| Error::new(format!("sink \"{name}\": {error}")))?;
+        Ok((Arc::from(name.as_str()), opened))
+    };
+    config.sinks.iter().map(open).collect()
+}
+
+/// What is read: every enabled stream that some rule reads. The rules of other streams are left out, and
+/// told.
+fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(Topics, RuleSet), Error> {
+    for name in config.streams.keys() {
+        if !schemas.iter().any(|schema| *schema.name == **name) {
+            let known: Vec<&str> = schemas.iter().map(|schema| &*schema.name).collect();
+            let hint = crate::diagnostic::suggest(name, known.iter().copied());
+            return Err(Error::new(format!("[streams.{name}]: there is no such stream")).hint(hint));
+        }
+    }
+    let enabled = |stream: &str| config.streams.get(stream).is_none_or(|stream| stream.enabled);
+    let idle: Vec<String> =
+        rules.rules.iter().filter(|rule| !enabled(&rule.stream)).map(|rule| rule.info.id.clone()).collect();
+    let rules = if idle.is_empty() { rules } else { without(&rules, &idle, schemas) };
+    let wanted: BTreeSet<&str> = rules.rules.iter().map(|rule| &*rule.stream).collect();
+    let mut read = Vec::new();
+    for schema in schemas {
+        if wanted.contains(&*schema.name) {
+            let topic = config.streams.get(&*schema.name).and_then(|stream| stream.topic.clone());
+            read.push((schema.name.clone(), topic.unwrap_or_else(|| schema.topic.clone())));
+        } else {
+            let why = if enabled(&schema.name) { "no rule reads it" } else { "it is not enabled" };
+            tracing::info!("stream {} is not read: {why}", schema.name);
+        }
+    }
+    if read.is_empty() {
+        return Err(Error::new("there is nothing to do: no rule reads an enabled stream"));
+    }
+    Ok((Topics::new(read)?, rules))
+}
+
+fn refusal(misplaced: &[Misplaced]) -> Error {
+    let lines = misplaced.iter().map(|one| {
+        format!("{} reads stream {}, whose topic has {} partitions", one.rule, one.stream, one.partitions)
+    });
+    let lines: Vec<String> = lines.collect();
+    Error::new(format!(
+        "rules whose key is not the partition key need all records in one partition:\n  {}",
+        lines.join("\n  ")
+    ))
+    .hint(
+        "give the topic one partition, remove the rules, or leave them out with `unplaced = \"skip\"` in \
+         [kafka]",
+    )
+}
+
+fn tell(
+    config: &Config,
+    rules: &RuleSet,
+    found: &[TopicInfo],
+    misplaced: &[Misplaced],
+    workers: usize,
+    sinks: &[NamedSink],
+) {
+    let rows = RuleRow::all(rules);
+    let shadow = rows.iter().filter(|row| row.mode == "shadow").count();
+    let shadow = if shadow > 0 { format!(", {shadow} of them in shadow") } else { String::new() };
+    let (all, workers) = (count(rows.len(), "rule"), count(workers, "worker"));
+    tracing::info!("fleetwarden {} · {all}{shadow} · {workers}", env!("CARGO_PKG_VERSION"));
+    for topic in found {
+        let clock = match topic.broker_time {
+            Some(true) => "LogAppendTime",
+            Some(false) => "CreateTime",
+            None => "clock unknown",
+        };
+        let stream = &topic.stream;
+        let rules = count(rules.rules.iter().filter(|rule| rule.stream == *stream).count(), "rule");
+        let partitions = count(topic.partitions, "partition");
+        tracing::info!("reads {stream}: topic {}, {partitions}, {clock}, {rules}", topic.topic);
+        if let Some(warning) = topic.clock_warning(&config.kafka.brokers) {
+            tracing::warn!("{warning}");
+        }
+    }
+    for one in misplaced {
+        tracing::warn!(
+            "rule {} is left out: its key is not the partition key, and topic of stream {} has {} partitions",
+            one.rule,
+            one.stream,
+            one.partitions
+        );
+    }
+    match sinks {
+        [] => tracing::warn!("no sink is configured: alerts are counted, and go nowhere"),
+        sinks => {
+            let names: Vec<&str> = sinks.iter().map(|(name, _)| &**name).collect();
+            tracing::info!(
+                "alerts go to {}; dead letters to {}",
+                names.join(", "),
+                config.kafka.dead_letter_topic
+            );
+        }
+    }
+    tracing::info!("Kafka {}, group {}", config.kafka.brokers, config.kafka.group);
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

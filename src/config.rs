@@ -1,1 +1,0 @@
-//! One TOML configuration; unknown keys are errors.

@@ -1,0 +1,477 @@
+//! The consumer of one worker: records lent for as long as they are looked at, and notes of what the group
+//! decided.
+//!
+//! The rebalance callback assigns, pauses and takes a note; it runs inside `poll`, on the worker's thread.
+//! Everything else that a change of hands needs happens afterwards, in the worker's loop, by its own notes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::Deserialize;
+
+use super::complaints::{Complaints, kind};
+use super::settings::config_error;
+use super::{Error, Settings, Topics, explain};
+use crate::event::{PartitionId, Timestamp};
+
+/// What the group decided, in the order it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Ours from now on, and paused.
+    Assigned(Vec<PartitionId>),
+    /// No longer ours: not even to commit.
+    Revoked(Vec<PartitionId>),
+}
+
+/// What a poll gave.
+#[derive(Debug)]
+pub enum Polled<'a> {
+    /// A record.
+    Message(Message<'a>),
+    /// Nothing, or an event that has been dealt with.
+    Nothing,
+    /// Some partition's next offset does not exist at the broker: see [`Consumer::range`].
+    OutOfRange,
+    /// This consumer will never deliver anything again.
+    Fatal(String),
+}
+
+/// A record, lent by the client library until it is dropped.
+#[derive(Debug)]
+pub struct Message<'a>(BorrowedMessage<'a>);
+
+impl Message<'_> {
+    /// The topic it came from.
+    pub fn topic(&self) -> &str {
+        self.0.topic()
+    }
+
+    /// The number of its partition.
+    pub fn index(&self) -> i32 {
+        self.0.partition()
+    }
+
+    /// Its offset.
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// The Kafka timestamp; 1970 if there is none.
+    pub fn broker_time(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.timestamp().to_millis().unwrap_or(0))
+    }
+
+    /// Its bytes; none at all for a record without a value.
+    pub fn payload(&self) -> &[u8] {
+        self.0.payload().unwrap_or(&[])
+    }
+
+    /// Its key, if it has one.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+}
+
+/// What the client library reports once a second about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the group has taken this member in and no change of hands is going on.
+    pub joined: bool,
+    /// Whether some broker answers.
+    pub reachable: bool,
+    /// The end of each partition, as the last fetch saw it.
+    pub ends: HashMap<PartitionId, i64>,
+    /// What has been committed for each partition, as the group confirmed it.
+    pub committed: HashMap<PartitionId, i64>,
+}
+
+/// What the callbacks and the worker's loop share. All of them run on the worker's thread; the lock is never
+/// waited for.
+#[derive(Default)]
+struct Shared {
+    notes: Vec<Note>,
+    safe: HashMap<PartitionId, i64>,
+    report: Option<Report>,
+}
+
+struct Context {
+    topics: Arc<Topics>,
+    complaints: Arc<Complaints>,
+    shared: Mutex<Shared>,
+}
+
+impl Context {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self, list: &TopicPartitionList) -> Vec<PartitionId> {
+        list.elements().iter().filter_map(|e| self.topics.partition(e.topic(), e.partition())).collect()
+    }
+
+    /// The last moment at which these partitions are ours to commit. Nobody waits for the answer: the client
+    /// library sends the commit before it tells the group that they are free.
+    fn commit_revoked(&self, consumer: &BaseConsumer<Self>, revoked: &[PartitionId]) {
+        let mut shared = self.shared();
+        let safe: Vec<(PartitionId, i64)> =
+            revoked.iter().filter_map(|p| shared.safe.remove_entry(p)).collect();
+        drop(shared);
+        let list = offsets(&self.topics, &safe);
+        if list.count() > 0
+            && let Err(error) = consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::warn!(target: "kafka", "the last commit before partitions were handed on: {error}");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(statistics) => {
+                let report = statistics.report(&self.topics);
+                if report.reachable {
+                    self.complaints.over();
+                }
+                self.shared().report = Some(report);
+            }
+            Err(error) => self.complaints.say("statistics", &error.to_string()),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.about(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    // Owned whole: letting the library assign first and correcting it afterwards would let records of the
+    // wrong offset through in between.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let partitions = self.names(list);
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let assigned = begin(list).and_then(|()| match cooperative {
+                true => consumer.incremental_assign(list),
+                false => consumer.assign(list),
+            });
+            let paused = if list.count() > 0 { consumer.pause(list) } else { Ok(()) };
+            self.said("taking over partitions", assigned.and(paused));
+            self.shared().notes.push(Note::Assigned(partitions));
+        } else {
+            self.commit_revoked(consumer, &partitions);
+            let freed = match cooperative {
+                true => consumer.incremental_unassign(list),
+                false => consumer.unassign(),
+            };
+            self.said("handing on partitions", freed);
+            self.shared().notes.push(Note::Revoked(partitions));
+        }
+    }
+}
+
+impl Context {
+    fn said(&self, doing: &str, result: Result<(), KafkaError>) {
+        if let Err(error) = result {
+            tracing::error!(target: "kafka", "{doing}: {error}");
+        }
+    }
+}
+
+/// Where a partition stands until it is told where to read: an offset that needs no commit to exist. Without
+/// one, a partition that the group has never committed could not be sought in.
+fn begin(list: &mut TopicPartitionList) -> Result<(), KafkaError> {
+    match list.count() {
+        0 => Ok(()),
+        _ => list.set_all_offsets(Offset::Beginning),
+    }
+}
+
+fn offsets(topics: &Topics, pairs: &[(PartitionId, i64)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(pairs.len());
+    for (partition, offset) in pairs {
+        if let Some(topic) = topics.topic(&partition.stream)
+            && let Err(error) = list.add_partition_offset(topic, partition.index, Offset::Offset(*offset))
+        {
+            tracing::error!(target: "kafka", "offset {offset} of {partition}: {error}");
+        }
+    }
+    list
+}
+
+/// A line of the client library, at its level.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    // Settings of `[kafka.settings]` go to every client; that some mean nothing to one of them is no news.
+    if message.contains("property and will be ignored") {
+        return;
+    }
+    // Connections come and go; that none is left, or that a request failed for good, comes as an error.
+    if matches!(facility, "FAIL" | "GETPID" | "REQTMOUT") {
+        tracing::debug!(target: "librdkafka", "{facility}: {message}");
+        return;
+    }
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::warn!(target: "librdkafka", "{facility}: {message}");
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", "{facility}: {message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
+    }
+}
+
+/// The part of the library's statistics that is read.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: HashMap<String, TopicStatistics>,
+    #[serde(default)]
+    brokers: HashMap<String, BrokerStatistics>,
+    cgrp: Option<GroupStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: HashMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    hi_offset: i64,
+    committed_offset: i64,
+}
+
+#[derive(Deserialize)]
+struct GroupStatistics {
+    join_state: String,
+}
+
+impl Statistics {
+    fn report(self, topics: &Topics) -> Report {
+        let joined = self.cgrp.is_some_and(|group| group.join_state == "steady");
+        let reachable = self.brokers.values().any(|broker| broker.state == "UP");
+        let mut report = Report { joined, reachable, ..Report::default() };
+        for (topic, statistics) in self.topics {
+            for (index, partition) in statistics.partitions {
+                let Some(id) = topics.partition(&topic, index) else { continue };
+                // Below zero: not known yet.
+                if partition.hi_offset >= 0 {
+                    report.ends.insert(id.clone(), partition.hi_offset);
+                }
+                if partition.committed_offset >= 0 {
+                    report.committed.insert(id, partition.committed_offset);
+                }
+            }
+        }
+        report
+    }
+}
+
+/// A member of the consumer group.
+pub struct Consumer {
+    inner: BaseConsumer<Context>,
+    topics: Arc<Topics>,
+}
+
+impl Consumer {
+    /// Joins the group under a client name. Talks to nobody yet: errors are those of settings.
+    pub fn open(
+        settings: &Settings,
+        topics: &Arc<Topics>,
+        complaints: &Arc<Complaints>,
+        name: &str,
+    ) -> Result<Consumer, Error> {
+        let (topics, complaints) = (topics.clone(), complaints.clone());
+        let context = Context { topics: topics.clone(), complaints, shared: Mutex::default() };
+        let inner: BaseConsumer<Context> = settings
+            .consumer_config(name)
+            .create_with_context(context)
+            .map_err(|error| config_error(&error))?;
+        let names: Vec<&str> = topics.iter().map(|(_, topic)| topic).collect();
+        inner.subscribe(&names).map_err(|error| Error::new(error.to_string()))?;
+        Ok(Consumer { inner, topics })
+    }
+
+    /// The next record, or what else happened, within `timeout`.
+    pub fn poll(&self, timeout: Duration) -> Polled<'_> {
+        match self.inner.poll(timeout) {
+            Some(Ok(message)) => Polled::Message(Message(message)),
+            None | Some(Err(KafkaError::PartitionEOF(_))) => Polled::Nothing,
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                Polled::OutOfRange
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(explain(code)),
+            Some(Err(error)) => {
+                self.inner.context().complaints.about(&error, "while reading");
+                Polled::Nothing
+            }
+        }
+    }
+
+    /// What the group decided since the last call.
+    pub fn notes(&self) -> Vec<Note> {
+        std::mem::take(&mut self.inner.context().shared().notes)
+    }
+
+    /// The newest report, if there is one since the last call.
+    pub fn report(&self) -> Option<Report> {
+        self.inner.context().shared().report.take()
+    }
+
+    /// Sets what would be committed should the partition be taken away; none forgets it.
+    pub fn safe(&self, partition: &PartitionId, offset: Option<i64>) {
+        let mut shared = self.inner.context().shared();
+        match offset {
+            Some(offset) => shared.safe.insert(partition.clone(), offset),
+            None => shared.safe.remove(partition),
+        };
+    }
+
+    /// Commits next offsets. Only for partitions whose revocation has not been noted, and only on this
+    /// thread: the group refuses strangers, never its own members.
+    ///
+    /// Without `wait` nobody learns whether it worked; a commit that is lost costs reading some records
+    /// again. With it, this blocks until the group answers.
+    pub fn commit(&self, pairs: &[(PartitionId, i64)], wait: bool) -> Result<(), Error> {
+        let list = offsets(&self.topics, pairs);
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
+        self.inner.commit(&list, mode).map_err(|error| Error::new(kind(&error)))
+    }
+
+    /// What the group has committed, by partition: none = nothing yet. Blocks for `timeout` at most.
+    pub fn committed(
+        &self,
+        partitions: &[PartitionId],
+        timeout: Duration,
+    ) -> Result<Vec<(PartitionId, Option<i64>)>, Error> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            if let Some(topic) = self.topics.topic(&partition.stream) {
+                list.add_partition(topic, partition.index);
+            }
+        }
+        let list = self.inner.committed_offsets(list, timeout).map_err(|error| Error::new(kind(&error)))?;
+        let mut found = Vec::with_capacity(partitions.len());
+        for element in list.elements() {
+            element.error().map_err(|error| Error::new(kind(&error)))?;
+            if let Some(partition) = self.topics.partition(element.topic(), element.partition()) {
+                let offset = match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                found.push((partition, offset));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The oldest offset that the broker holds, and the next it will give. Blocks for `timeout` at most.
+    pub fn range(&self, partition: &PartitionId, timeout: Duration) -> Result<(i64, i64), Error> {
+        let topic = self.topic(partition)?;
+        self.inner.fetch_watermarks(topic, partition.index, timeout).map_err(|error| Error::new(kind(&error)))
+    }
+
+    /// Seeks, then lets records come. An error is usual directly after an assignment: again a little later.
+    /// The order matters: records of the old position would come first otherwise, or none for up to a second.
+    pub fn start(&self, partition: &PartitionId, offset: i64) -> Result<(), Error> {
+        let topic = self.topic(partition)?;
+        // Without waiting, a failed seek would not be noticed.
+        let patience = Duration::from_secs(5);
+        self.inner
+            .seek(topic, partition.index, Offset::Offset(offset), patience)
+            .and_then(|()| self.inner.resume(&self.list([partition])))
+            .map_err(|error| Error::new(error.to_string()))
+    }
+
+    /// No more records of these partitions, until they are started again.
+    pub fn pause<'a>(&self, partitions: impl IntoIterator<Item = &'a PartitionId>) -> Result<(), Error> {
+        let list = self.list(partitions);
+        match list.count() {
+            0 => Ok(()),
+            _ => self.inner.pause(&list).map_err(|error| Error::new(error.to_string())),
+        }
+    }
+
+    /// Takes a partition up anew, paused: one that was out of range cannot be sought in. Gives all partitions
+    /// that have to be started again: with an eager protocol, every one of `owned`.
+    pub fn renew(&self, partition: &PartitionId, owned: &[PartitionId]) -> Result<Vec<PartitionId>, Error> {
+        let failed = |error: KafkaError| Error::new(error.to_string());
+        let cooperative = matches!(self.inner.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let again = if cooperative { vec![partition.clone()] } else { owned.to_vec() };
+        let mut list = self.list(&again);
+        if cooperative {
+            self.inner.incremental_unassign(&list).map_err(failed)?;
+        }
+        begin(&mut list).map_err(failed)?;
+        match cooperative {
+            true => self.inner.incremental_assign(&list).map_err(failed)?,
+            false => self.inner.assign(&list).map_err(failed)?,
+        }
+        self.inner.pause(&list).map_err(failed)?;
+        Ok(again)
+    }
+
+    fn topic(&self, partition: &PartitionId) -> Result<&str, Error> {
+        self.topics
+            .topic(&partition.stream)
+            .ok_or_else(|| Error::new(format!("no topic for stream \"{}\"", partition.stream)))
+    }
+
+    fn list<'a>(&self, partitions: impl IntoIterator<Item = &'a PartitionId>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if let Some(topic) = self.topics.topic(&partition.stream) {
+                list.add_partition(topic, partition.index);
+            }
+        }
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_tell_ends_and_whether_the_group_took_us_in() {
+        let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
+        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{
+            "0":{"hi_offset":42,"committed_offset":-1001},
+            "1":{"hi_offset":-1001,"committed_offset":7},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
+            "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"},
+            "brokers":{"a:1/bootstrap":{"state":"DOWN"},"a:1/1":{"state":"UP"}}}"#;
+        let report = serde_json::from_str::<Statistics>(text).unwrap().report(&topics);
+        let id = |index| PartitionId { stream: "telemetry".into(), index };
+        let (ends, committed) = ([(id(0), 42)].into(), [(id(1), 7)].into());
+        let expected = Report { joined: true, reachable: true, ends, committed };
+        assert_eq!(report, expected);
+        let empty = serde_json::from_str::<Statistics>("{}").unwrap().report(&topics);
+        assert_eq!(empty, Report::default());
+    }
+}

@@ -1,0 +1,221 @@
+//! Questions to the cluster before anything starts: do the topics exist, how many partitions have they, who
+//! writes their timestamps; and the one topic that is made if it is missing.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::consumer::log;
+use super::settings::config_error;
+use super::{Error, Settings, Topics, explain};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A topic that a stream reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// Its topic.
+    pub topic: String,
+    /// How many partitions the topic has; 0 = it does not exist.
+    pub partitions: usize,
+    /// Whether the broker writes the timestamps; none = it would not say.
+    pub broker_time: Option<bool>,
+}
+
+impl TopicInfo {
+    /// What is wrong with the topic's clock, if anything is, and the command that mends it.
+    pub fn clock_warning(&self, brokers: &str) -> Option<Error> {
+        if self.broker_time != Some(false) {
+            return None;
+        }
+        let message = format!(
+            "topic \"{}\" is CreateTime: a producer that writes a wrong time can close windows \
+             of others early",
+            self.topic
+        );
+        Some(Error::new(message).hint(format!(
+            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} \
+             --add-config message.timestamp.type=LogAppendTime",
+            self.topic
+        )))
+    }
+}
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    // What fails is said by the question that failed.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "kafka", "{error}: {reason}");
+    }
+}
+
+/// A client that asks, and runs its questions on `handle`. Not to be used from within that runtime.
+pub struct Cluster<'a> {
+    client: AdminClient<Context>,
+    settings: &'a Settings,
+    handle: &'a tokio::runtime::Handle,
+}
+
+impl<'a> Cluster<'a> {
+    /// Talks to nobody yet: errors are those of settings.
+    pub fn open(settings: &'a Settings, handle: &'a tokio::runtime::Handle) -> Result<Cluster<'a>, Error> {
+        let client =
+            settings.admin_config().create_with_context(Context).map_err(|error| config_error(&error))?;
+        Ok(Cluster { client, settings, handle })
+    }
+
+    /// All topics that streams read, sorted by stream, also those that do not exist. An error means that
+    /// nobody answered.
+    pub fn inspect(&self, topics: &Topics) -> Result<Vec<TopicInfo>, Error> {
+        let mut all = Vec::new();
+        for (stream, topic) in topics.iter() {
+            let partitions = self.partitions(topic)?.unwrap_or(0);
+            all.push(TopicInfo {
+                stream: stream.clone(),
+                topic: topic.into(),
+                partitions,
+                broker_time: None,
+            });
+        }
+        self.clocks(&mut all);
+        Ok(all)
+    }
+
+    /// How many partitions a topic has; none if it does not exist.
+    fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
+        let metadata = self.client.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| {
+            let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), explain);
+            Error::new(format!("no answer from Kafka at {}: {why}", self.settings.brokers))
+                .hint("is it running, and is `brokers` right? TLS and passwords go into [kafka.settings]")
+        })?;
+        let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+        match found.error() {
+            None => Ok(Some(found.partitions().len()).filter(|n| *n > 0)),
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(None),
+            Some(error) => {
+                let why = explain(RDKafkaErrorCode::from(error));
+                Err(Error::new(format!("topic \"{topic}\": {why}")))
+            }
+        }
+    }
+
+    /// Best effort: a cluster that does not tell leaves it unknown.
+    fn clocks(&self, all: &mut [TopicInfo]) {
+        let mut found: Vec<&mut TopicInfo> = all.iter_mut().filter(|info| info.partitions > 0).collect();
+        if found.is_empty() {
+            return;
+        }
+        let names: Vec<ResourceSpecifier<'_>> =
+            found.iter().map(|info| ResourceSpecifier::Topic(&info.topic)).collect();
+        let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
+        match self.run(self.client.describe_configs(&names, &options)) {
+            Ok(described) => {
+                let types: Vec<Option<bool>> =
+                    described.into_iter().map(|topic| topic.ok().as_ref().and_then(broker_writes)).collect();
+                for (info, kind) in found.iter_mut().zip(types) {
+                    info.broker_time = kind;
+                }
+            }
+            Err(error) => tracing::debug!(target: "kafka", "who writes timestamps is not known: {error}"),
+        }
+    }
+
+    /// Makes the dead-letter topic if it is not there.
+    pub fn ensure(&self, topic: &str) -> Result<(), Error> {
+        if self.partitions(topic)?.is_some() {
+            return Ok(());
+        }
+        // -1: as many replicas as the cluster's default says.
+        let wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(-1))
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("compression.type", "producer");
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+        let why = match self.run(self.client.create_topics([&wanted], &options)) {
+            Ok(results) => match results.into_iter().next() {
+                Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) => {
+                    tracing::info!("created topic \"{topic}\" for what cannot be read or delivered");
+                    return Ok(());
+                }
+                Some(Err((_, code))) => explain(code),
+                None => "no answer".into(),
+            },
+            Err(error) => error.rdkafka_error_code().map_or_else(|| error.to_string(), explain),
+        };
+        if self.asked_into_being(topic)? {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "the dead-letter topic \"{topic}\" does not exist and cannot be created: {why}"
+        ))
+        .hint(create_command(&self.settings.brokers, topic, 1)))
+    }
+
+    /// A broker that makes topics by itself makes this one when an ordinary producer asks for it.
+    fn asked_into_being(&self, topic: &str) -> Result<bool, Error> {
+        let mut config = self.settings.admin_config();
+        config.remove("allow.auto.create.topics");
+        let producer: BaseProducer = config.create().map_err(|error| config_error(&error))?;
+        if let Err(error) = producer.client().fetch_metadata(Some(topic), PATIENCE) {
+            tracing::debug!(target: "kafka", "asking for topic \"{topic}\": {error}");
+        }
+        Ok(self.partitions(topic)?.is_some())
+    }
+
+    fn run<T>(&self, question: impl Future<Output = Result<T, KafkaError>>) -> Result<T, KafkaError> {
+        self.handle.block_on(question)
+    }
+}
+
+fn broker_writes(topic: &ConfigResource) -> Option<bool> {
+    let kind = topic.get("message.timestamp.type")?.value.as_deref()?;
+    Some(kind == "LogAppendTime")
+}
+
+/// The command that makes a topic.
+pub fn create_command(brokers: &str, topic: &str, partitions: usize) -> String {
+    format!(
+        "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} \
+         --config message.timestamp.type=LogAppendTime"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producers_clock_is_warned_of_with_the_command() {
+        let mut info = TopicInfo {
+            stream: "telemetry".into(),
+            topic: "cars".into(),
+            partitions: 2,
+            broker_time: Some(false),
+        };
+        let warning = info.clock_warning("k:9092").unwrap();
+        assert!(warning.message.contains("\"cars\" is CreateTime"), "{warning}");
+        assert!(
+            warning.hint.contains("--entity-name cars --add-config message.timestamp.type=LogAppendTime")
+        );
+        info.broker_time = Some(true);
+        assert_eq!(info.clock_warning("k:9092"), None);
+        info.broker_time = None;
+        assert_eq!(info.clock_warning("k:9092"), None);
+    }
+}

@@ -1,1 +1,0 @@
-//! Prometheus metrics: plain counters a worker, merged at scrape.

@@ -1,0 +1,320 @@
+//! Start and stop: worker threads, delivery, the HTTP server, as one thing.
+//!
+//! What is to run arrives here checked; where it came from (a configuration, the demo) is not known here.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::delivery::Delivery;
+use super::http::{self, Look, View};
+use super::outbox::Offer;
+use super::thread::{self, Setup, wall};
+use super::worker::{Exchange, Worker};
+use crate::alert::Alert;
+use crate::event::{Limits, Timestamp};
+use crate::kafka::{self, Cluster, Complaints, Error, Topics};
+use crate::metrics::{Overview, RuleRow, Status};
+use crate::rule::{Placement, RuleSet, scans};
+use crate::schema::Schema;
+use crate::sink::Sink;
+
+/// Alerts that may wait for one sink.
+const QUEUE: usize = 10_000;
+
+/// How long everything may take to stop.
+const STOP: Duration = Duration::from_secs(15);
+
+/// A sink, and its name in the configuration.
+pub type NamedSink = (Arc<str>, Box<dyn Sink>);
+
+/// What is to run.
+pub struct Plan {
+    /// How to reach Kafka.
+    pub kafka: kafka::Settings,
+    /// What is read.
+    pub topics: Topics,
+    /// The rules; all of them run.
+    pub rules: RuleSet,
+    /// Ids of rules that were left out: only to be told.
+    pub unplaced: Vec<String>,
+    /// All streams.
+    pub schemas: Vec<Arc<Schema>>,
+    /// The engine's limits.
+    pub limits: Limits,
+    /// Worker threads.
+    pub workers: usize,
+    /// Where alerts go, by name.
+    pub sinks: Vec<NamedSink>,
+    /// Gets every alert that delivery has taken, with the wall time at which it was found; for the demo.
+    pub tap: Option<Sender<(Arc<Alert>, Timestamp)>>,
+    /// Where metrics and health are served; none = nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Everything, running.
+pub struct Running {
+    runtime: Runtime,
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+    delivery: Arc<Delivery>,
+    address: Option<SocketAddr>,
+}
+
+/// What the HTTP server looks at.
+struct Shared {
+    statuses: Vec<Arc<Mutex<Status>>>,
+    threads: Mutex<Vec<JoinHandle<Result<(), Error>>>>,
+    delivery: Arc<Delivery>,
+    rules: Vec<RuleRow>,
+    unplaced: Vec<String>,
+    started: Timestamp,
+}
+
+/// Why it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to, by that signal.
+    Asked(&'static str),
+    /// A worker's thread has ended by itself.
+    Broken(String),
+}
+
+/// The runtime of the edges: sinks and HTTP.
+pub fn edges() -> Result<Runtime, Error> {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("edge")
+        .enable_all()
+        .build();
+    built.map_err(|error| Error::new(format!("cannot start threads: {error}")))
+}
+
+impl Running {
+    /// Starts everything on `runtime`. Kafka need not answer yet: workers wait for it.
+    pub fn start(plan: Plan, runtime: Runtime) -> Result<Running, Error> {
+        let listener = plan.listen.map(|address| listen(&runtime, address)).transpose()?;
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let delivery = Arc::new(Delivery::start(plan.sinks, runtime.handle(), QUEUE));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (rules, topics, kafka) = (Arc::new(plan.rules), Arc::new(plan.topics), Arc::new(plan.kafka));
+        let complaints: Arc<Complaints> = Arc::default();
+        let (mut statuses, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..plan.workers.max(1) {
+            let status: Arc<Mutex<Status>> = Arc::default();
+            let now = wall();
+            *lock(&status) = Status { at: now, reached_at: now, ..Status::default() };
+            let setup = Setup {
+                name: format!("fleetwarden-{index}"),
+                settings: kafka.clone(),
+                topics: topics.clone(),
+                complaints: complaints.clone(),
+                worker: Worker::new(rules.clone(), &plan.schemas, &plan.limits, Exchange::InPartition),
+                offer: offer(&delivery, plan.tap.clone()),
+                status: status.clone(),
+                stop: stop.clone(),
+            };
+            let builder = std::thread::Builder::new().name(format!("worker-{index}"));
+            let thread = builder.spawn(move || thread::run(setup));
+            threads.push(thread.map_err(|error| Error::new(format!("cannot start a worker: {error}")))?);
+            statuses.push(status);
+        }
+        let shared = Arc::new(Shared {
+            statuses,
+            threads: Mutex::new(threads),
+            delivery: delivery.clone(),
+            rules: RuleRow::all(&rules),
+            unplaced: plan.unplaced,
+            started: wall(),
+        });
+        if let Some(listener) = listener {
+            serve(&runtime, listener, &shared);
+        }
+        Ok(Running { runtime, shared, stop, delivery, address })
+    }
+
+    /// Where metrics and health are served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// How everything does; what workers published up to a second ago.
+    pub fn overview(&self) -> Overview {
+        self.shared.overview()
+    }
+
+    /// Waits until the process is asked to end, or a worker ends by itself. Asked a second time, it exits at
+    /// once.
+    pub fn wait(&self) -> Result<Ended, Error> {
+        let shared = self.shared.clone();
+        let failed = |error: std::io::Error| Error::new(format!("cannot listen for signals: {error}"));
+        self.runtime.block_on(async move {
+            let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+            let ended = loop {
+                tokio::select! {
+                    _ = terminate.recv() => break Ended::Asked("SIGTERM"),
+                    _ = interrupt.recv() => break Ended::Asked("SIGINT"),
+                    () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                }
+                if let Some(reason) = shared.ended().into_iter().next() {
+                    break Ended::Broken(reason);
+                }
+            };
+            tokio::spawn(async move {
+                tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+                std::process::exit(130);
+            });
+            Ok(ended)
+        })
+    }
+
+    /// Stops: workers read nothing more, wait a little for sinks, commit, leave the group. True if all of
+    /// them did in time; what was not committed is read again by whoever comes next.
+    pub fn stop(self) -> bool {
+        self.stop.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + STOP;
+        let mut threads = std::mem::take(&mut *lock(&self.shared.threads));
+        while !threads.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut clean = true;
+        for thread in threads.drain(..) {
+            // One that still hangs at a broker that does not answer is left behind: the process ends anyway.
+            clean &= thread.is_finished() && matches!(thread.join(), Ok(Ok(())));
+        }
+        let waiting = self.runtime.block_on(self.delivery.drain(Duration::ZERO));
+        if waiting > 0 {
+            tracing::warn!("{waiting} alerts were not delivered: they will be found again");
+        }
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        clean
+    }
+}
+
+impl Shared {
+    fn overview(&self) -> Overview {
+        Overview {
+            workers: self.statuses.iter().map(|status| lock(status).clone()).collect(),
+            sinks: self.delivery.stats(),
+            rules: self.rules.clone(),
+            unplaced: self.unplaced.clone(),
+        }
+    }
+
+    fn ended(&self) -> Vec<String> {
+        let threads = lock(&self.threads);
+        let ended = threads.iter().enumerate().filter(|(_, thread)| thread.is_finished());
+        ended.map(|(index, _)| format!("worker {index} has ended")).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn offer(delivery: &Arc<Delivery>, tap: Option<Sender<(Arc<Alert>, Timestamp)>>) -> Offer {
+    let delivery = delivery.clone();
+    Box::new(move |parcel, back| {
+        let shown = tap.as_ref().map(|_| (parcel.alerts.clone(), parcel.detected));
+        delivery.offer(parcel, back)?;
+        if let (Some(tap), Some((alerts, detected))) = (&tap, shown) {
+            // Whoever no longer looks needs none.
+            alerts.into_iter().for_each(|alert| drop(tap.send((alert, detected))));
+        }
+        Ok(())
+    })
+}
+
+fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener, Error> {
+    runtime.block_on(TcpListener::bind(address)).map_err(|error| {
+        Error::new(format!("cannot serve metrics at {address}: {error}"))
+            .hint("choose another address: `listen` in [http]")
+    })
+}
+
+fn serve(runtime: &Runtime, listener: TcpListener, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    let look: Look = Arc::new(move || View {
+        overview: shared.overview(),
+        ended: shared.ended(),
+        started: shared.started,
+        now: wall(),
+    });
+    runtime.spawn(async move {
+        if let Err(error) = axum::serve(listener, http::router(look)).await {
+            tracing::error!("metrics and health are no longer served: {error}");
+        }
+    });
+}
+
+/// A rule that cannot run where its topic has several partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    /// The rule's id.
+    pub rule: String,
+    /// Its stream.
+    pub stream: Arc<str>,
+    /// How many partitions the topic has.
+    pub partitions: usize,
+}
+
+/// Rules whose key does not contain the partition key, on topics of more than one partition: a key's rows lie
+/// in several partitions, and no worker sees them all.
+pub fn misplaced(rules: &RuleSet, topics: &[kafka::TopicInfo]) -> Vec<Misplaced> {
+    let partitions = |stream: &str| topics.iter().find(|t| &*t.stream == stream).map_or(0, |t| t.partitions);
+    let bad = rules.rules.iter().filter(|rule| rule.placement == Placement::Exchange);
+    bad.map(|rule| Misplaced {
+        rule: rule.info.id.clone(),
+        stream: rule.stream.clone(),
+        partitions: partitions(&rule.stream),
+    })
+    .filter(|misplaced| misplaced.partitions > 1)
+    .collect()
+}
+
+/// The set without some rules.
+pub fn without(rules: &RuleSet, gone: &[String], schemas: &[Arc<Schema>]) -> RuleSet {
+    let kept: Vec<_> = rules.rules.iter().filter(|rule| !gone.contains(&rule.info.id)).cloned().collect();
+    RuleSet { hash: rules.hash, scans: scans(&kept, schemas).0, rules: kept }
+}
+
+/// Asks the cluster about all topics. While some are missing and that is to be waited for, asks again.
+pub fn topics(
+    cluster: &Cluster<'_>,
+    settings: &kafka::Settings,
+    topics: &Topics,
+) -> Result<Vec<kafka::TopicInfo>, Error> {
+    let mut told = false;
+    loop {
+        let all = cluster.inspect(topics)?;
+        let missing: Vec<&kafka::TopicInfo> = all.iter().filter(|topic| topic.partitions == 0).collect();
+        if missing.is_empty() {
+            return Ok(all);
+        }
+        let names: Vec<String> =
+            missing.iter().map(|info| format!("\"{}\" (stream {})", info.topic, info.stream)).collect();
+        let message = format!("topics that do not exist: {}", names.join(", "));
+        if settings.missing_topics == kafka::MissingTopics::Refuse {
+            let command =
+                |info: &&kafka::TopicInfo| kafka::topics::create_command(&settings.brokers, &info.topic, 4);
+            let commands: Vec<String> = missing.iter().map(command).collect();
+            return Err(Error::new(message).hint(format!(
+                "create them, or say `enabled = false` for a stream, or `missing_topics = \"wait\"`:\n  {}",
+                commands.join("\n  ")
+            )));
+        }
+        if !told {
+            tracing::warn!("waiting for {message}");
+            told = true;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
