@@ -13,10 +13,10 @@ const MAX_LENGTH: usize = 16 * 1024;
 
 /// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that
 /// a mistake in the innermost costs it time that doubles with every level.
-const MAX_NESTING: usize = 12;
+const MAX_NESTING: usize = 10;
 
 /// How deep the parser may go: a level takes it much stack in builds that are not optimised.
-const MAX_RECURSION: usize = 25;
+const MAX_RECURSION: usize = 16;
 
 /// Words and operators of one expression, literals and commas not counted. Operators nest to the left without
 /// a limit of the parser's, and a tree is as deep as there are operators.
