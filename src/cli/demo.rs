@@ -197,7 +197,8 @@ pub struct Verdict {
 impl Verdict {
     fn add(&mut self, alert: &Alert, detected: Timestamp, sample: &Sample, clock: &sample::Clock) {
         self.alerts += 1;
-        self.latencies.push(Duration::from_micros(u64::try_from(detected.0 - alert.broker_time.0).unwrap_or(0)));
+        self.latencies
+            .push(Duration::from_micros(u64::try_from(detected.0 - alert.broker_time.0).unwrap_or(0)));
         let attack = sample.attacks.iter().position(|attack| matches(attack, alert, clock));
         match attack {
             Some(attack) => {
@@ -211,7 +212,9 @@ impl Verdict {
 /// An alert belongs to an attack of its rule and key, once that has begun.
 fn matches(attack: &Attack, alert: &Alert, clock: &sample::Clock) -> bool {
     let key: Vec<serde_json::Value> = alert.key.iter().map(crate::event::Value::json).collect();
-    attack.rule == alert.rule.id && attack.key == key && alert.broker_time >= clock.at(attack.start).minus(1000)
+    attack.rule == alert.rule.id
+        && attack.key == key
+        && alert.broker_time >= clock.at(attack.start).minus(1000)
 }
 
 fn rules(schemas: &[Arc<Schema>]) -> Result<RuleSet, Error> {

@@ -22,5 +22,8 @@ pub fn files() -> Vec<RuleFile> {
         "rules/telemetry/vehicle-moves-in-park.toml",
         "rules/telemetry/vin-on-two-devices.toml",
     ];
-    files.into_iter().map(|(path, text)| RuleFile { source: Source { path: path.into(), text: text.into() } }).collect()
+    files
+        .into_iter()
+        .map(|(path, text)| RuleFile { source: Source { path: path.into(), text: text.into() } })
+        .collect()
 }

@@ -40,7 +40,8 @@ impl Show {
         if self.format == Format::Json {
             return;
         }
-        let metrics = metrics.map_or_else(String::new, |address| format!(" · metrics http://{address}/metrics"));
+        let metrics =
+            metrics.map_or_else(String::new, |address| format!(" · metrics http://{address}/metrics"));
         println!(
             "fleetwarden demo · {} vehicles, {} streams, {} rules · in-process Kafka{metrics}",
             self.vehicles, self.streams, self.rules
@@ -70,7 +71,9 @@ impl Show {
             String::new()
         };
         let (id, key, what) = (&alert.rule.id, cut(&key.join(" / "), 44), cut(&observed(alert), 100));
-        let line = format!("  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}\n                   {what}{raised}");
+        let line = format!(
+            "  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}\n                   {what}{raised}"
+        );
         self.line.suspend(|| println!("{line}"));
     }
 
@@ -114,7 +117,9 @@ impl Show {
                 verdict.outside, self.rules
             );
             missed.iter().for_each(|story| println!("missed: {story}"));
-            println!("Look closer:   fleetwarden test rules        Your own files:   fleetwarden replay STREAM=FILE");
+            println!(
+                "Look closer:   fleetwarden test rules        Your own files:   fleetwarden replay STREAM=FILE"
+            );
             println!("Your own Kafka: edit fleetwarden.toml, then    fleetwarden run -c fleetwarden.toml");
         }
         found == injected && verdict.outside == 0
@@ -138,7 +143,8 @@ fn quantile(latencies: &[Duration], q: f64) -> u128 {
 /// What was seen, in one line: title, then names and values in the order of the rule.
 fn observed(alert: &Alert) -> String {
     let known = alert.observed.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)));
-    let shown: Vec<String> = known.take(3).map(|(name, value)| format!("{name} {}", cut(&text(value), 32))).collect();
+    let shown: Vec<String> =
+        known.take(3).map(|(name, value)| format!("{name} {}", cut(&text(value), 32))).collect();
     format!("{} · {}", alert.rule.title, shown.join(", "))
 }
 
