@@ -1,8 +1,8 @@
 //! Finds every problem of every rule file, and compiles what has none.
 //!
-//! One pass a file: `keys` (which keys there are), `header` (what alerts say), `names` (lets), then the kind's table.
-//! Expressions are read by `expr::parse`; nothing here looks at SQL. A rule with an error is left out, the others are
-//! compiled all the same, so that one run shows everything.
+//! One pass a file: `keys` (which keys there are), `header` (what alerts say), `names` (lets), then the
+//! kind's table. Expressions are read by `expr::parse`; nothing here looks at SQL. A rule with an error is
+//! left out, the others are compiled all the same, so that one run shows everything.
 
 mod build;
 mod fingerprint;

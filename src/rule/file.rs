@@ -1,7 +1,7 @@
 //! A rule file as it was typed, with the place of everything.
 //!
-//! Reads files and turns TOML into a tree that knows where each key and value stands. It does not know which keys
-//! mean what: that is `check`.
+//! Reads files and turns TOML into a tree that knows where each key and value stands. It does not know which
+//! keys mean what: that is `check`.
 
 use std::fs;
 use std::io;
@@ -130,8 +130,8 @@ pub fn is_shared(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name == SHARED)
 }
 
-/// Reads files, and all `*.toml` below directories, sorted by path. A directory without a rule is an error, as is a
-/// path that does not exist.
+/// Reads files, and all `*.toml` below directories, sorted by path. A directory without a rule is an error,
+/// as is a path that does not exist.
 pub fn read(paths: &[PathBuf]) -> io::Result<Vec<RuleFile>> {
     let mut found = Vec::new();
     for path in paths {

@@ -135,8 +135,8 @@ pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
     ];
     let missing: Vec<&str> = gaps.iter().filter(|(_, gap)| *gap).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
-        let hint = "a test that fires and one that just does not show what the rule means; alerts show what it \
-                    cannot see (blind_spots) and what to do first (triage)";
+        let hint = "a test that fires and one that just does not show what the rule means; \
+                    alerts show what it cannot see (blind_spots) and what to do first (triage)";
         reader.warning(header.span.clone(), format!("the rule lacks {}", missing.join(", ")), hint);
     }
 }

@@ -116,7 +116,7 @@ fn expected(reader: &mut Reader<'_>, entry: &Entry) -> Option<Expected> {
             alerts.into_iter().collect::<Option<_>>().map(Expected::Alerts)
         }
         _ => {
-            let hint = "alerts = 2 counts them, alerts = [ { at = \"+25s\", key = [\"V1\"] } ] names them, [] is none";
+            let hint = "alerts = 2 counts them, alerts = [ { at = \"+25s\" } ] names them, [] is none";
             reader.error(entry.item.span.clone(), "\"alerts\" is neither a number nor an array", hint);
             None
         }

@@ -213,7 +213,8 @@ fn observed_names() {
         names(&having("max(lat) > 1 AND count(DISTINCT vin) >= 6 AND max(lat) < 9 AND sum(lat + 1) > 2")),
         ["max_lat", "count_distinct_vin", "sum"]
     );
-    let lines = "^[let]\n^share = \"hits / every\"\n^hits = \"count(*) FILTER (WHERE gear = 1)\"\n^every = \"count(*)\"\n\
+    let lines = "^[let]\n^share = \"hits / every\"\n\
+                 ^hits = \"count(*) FILTER (WHERE gear = 1)\"\n^every = \"count(*)\"\n\
                  ^vins = \"values(gear, 5)\"\n^wanted = 0.5\n^is_v1 = \"vin = 'V1'\"\n^odd = \"gear = 7\"\n\
                  where = \"odd OR lat > 1\"\n\
                  having = \"count(*) >= 2 AND share > wanted AND is_v1\"";
@@ -256,7 +257,8 @@ fn keys_entities_and_placement() {
     assert_eq!(by_gear.entities.len(), 1);
     assert!(by_gear.entities[0].value >= 1);
     let cells = over(
-        "^let = { cell = \"floor(lat / 5)\" }\nkey = [\"cell\", \"vin\"]\nhaving = \"count(*) >= 2 AND cell > 3\"",
+        "^let = { cell = \"floor(lat / 5)\" }\nkey = [\"cell\", \"vin\"]\n\
+         having = \"count(*) >= 2 AND cell > 3\"",
     );
     let cells = rule(&cells);
     assert_eq!(cells.placement, Placement::Partition);
@@ -266,7 +268,8 @@ fn keys_entities_and_placement() {
     let trail = rule("stream = \"cloudtrail\"\n[match]\nwhere = \"event_name = 'StopLogging'\"\n");
     assert_eq!((trail.key.len(), trail.entities.len(), trail.placement), (0, 0, Placement::Partition));
     let user = rule(
-        "stream = \"cloudtrail\"\nentity = [\"user_arn\", \"who\"]\nlet = { who = \"source_ip\" }\n[match]\nkey = [\"user_arn\"]\nwhere = \"event_name = 'StopLogging'\"\n",
+        "stream = \"cloudtrail\"\nentity = [\"user_arn\", \"who\"]\nlet = { who = \"source_ip\" }\n\
+         [match]\nkey = [\"user_arn\"]\nwhere = \"event_name = 'StopLogging'\"\n",
     );
     assert_eq!(
         user.entities.iter().map(|part| part.kind).collect::<Vec<_>>(),
@@ -343,14 +346,19 @@ fn every_mistake_of_every_file_is_told_at_once() {
     assert!(ids.iter().all(|id| id.starts_with("warning-")), "{ids:?}");
 }
 
+/// What is put into a file to damage it.
+const PIECE: &str = "[\"'\\[\\]={}a-z0-9 \n.,()<>*]{0,6}";
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
-    /// A file with pieces cut out or put in: no panic, every problem lies in the file, and no rule without a reason.
+    /// A file with pieces cut out or put in: no panic, every problem lies in the file, and no rule without a
+    /// reason.
     #[test]
     fn a_damaged_file_is_explained(
-        cuts in proptest::collection::vec((0usize..400, 0usize..12, "[\"'\\[\\]={}a-z0-9 \n.,()<>*]{0,6}"), 1..4),
+        cuts in proptest::collection::vec((0usize..400, 0usize..12, PIECE), 1..4),
     ) {
-        let mut text: Vec<char> = format!("title = \"T\"\nseverity = \"high\"\n{BRUTE_FORCE}").chars().collect();
+        let whole = format!("title = \"T\"\nseverity = \"high\"\n{BRUTE_FORCE}");
+        let mut text: Vec<char> = whole.chars().collect();
         for (at, length, put) in cuts {
             let at = at.min(text.len());
             let end = (at + length).min(text.len());
@@ -370,7 +378,8 @@ proptest::proptest! {
 #[test]
 fn shared_lets_serve_their_directory() {
     let shared = "[let]\nfast = \"speed > limit\"\nlimit = 100\nmany = [1, 2]\n";
-    let rule = "title = \"T\"\nseverity = \"low\"\nstream = \"telemetry\"\n[match]\nwhere = \"fast AND gear IN (many)\"\n";
+    let rule = "title = \"T\"\nseverity = \"low\"\nstream = \"telemetry\"\n\
+                [match]\nwhere = \"fast AND gear IN (many)\"\n";
     let files = [file("a/_shared.toml", shared), file("a/one.toml", rule), file("b/two.toml", rule)];
     let loaded = load(&files, &schemas());
     assert_eq!(loaded.rules.rules.len(), 1);

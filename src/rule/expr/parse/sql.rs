@@ -11,15 +11,15 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 /// Bytes of one expression. Longer ones would take the parser deep.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that a mistake
-/// in the innermost costs it time that doubles with every level.
-const MAX_NESTING: usize = 12;
+/// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that
+/// a mistake in the innermost costs it time that doubles with every level.
+const MAX_NESTING: usize = 10;
 
 /// How deep the parser may go: a level takes it much stack in builds that are not optimised.
-const MAX_RECURSION: usize = 25;
+const MAX_RECURSION: usize = 16;
 
-/// Words and operators of one expression, literals and commas not counted. Operators nest to the left without a limit
-/// of the parser's, and a tree is as deep as there are operators.
+/// Words and operators of one expression, literals and commas not counted. Operators nest to the left without
+/// a limit of the parser's, and a tree is as deep as there are operators.
 const MAX_WORDS: usize = 1000;
 
 /// A syntax error with its place in the text.
@@ -94,9 +94,7 @@ fn stray_hint(token: &str) -> &'static str {
         ";" => "an expression ends without a semicolon",
         "&" | "&&" => "write AND",
         "|" => "write OR",
-        _ => {
-            "two conditions are joined by AND or OR; a text stands in single quotes, and a quote in it is doubled"
-        }
+        _ => "two conditions are joined by AND or OR; a text stands in single quotes",
     }
 }
 
@@ -188,8 +186,8 @@ pub fn reach(text: &str, expr: &Expr) -> Range<usize> {
     }
 }
 
-/// Where the parentheses end that are open at `end`, whose own places the parser does not keep. The name of a call
-/// whose arguments have no place takes its parentheses along.
+/// Where the parentheses end that are open at `end`, whose own places the parser does not keep. The name of a
+/// call whose arguments have no place takes its parentheses along.
 fn closed(text: &str, start: usize, end: usize, is_call: bool) -> usize {
     let mut open: usize = 0;
     let mut quoted = false;
