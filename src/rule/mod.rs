@@ -12,6 +12,7 @@ pub mod having;
 pub mod mapping;
 pub mod notation;
 pub mod scan;
+pub mod shipped;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

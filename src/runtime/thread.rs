@@ -511,7 +511,7 @@ impl<H: Handler> Thread<H> {
 }
 
 /// The wall clock.
-pub(super) fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

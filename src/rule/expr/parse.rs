@@ -324,7 +324,9 @@ pub fn is_function(name: &str) -> bool {
 /// The SQL words that a bare name cannot be.
 pub fn is_reserved(name: &str) -> bool {
     let between = format!("x > {name} AND {name} IS NULL AND f({name})");
-    !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name)) || sql::parse(&between).is_err()
+    words::SQL.contains(&name)
+        || !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name))
+        || sql::parse(&between).is_err()
 }
 
 /// Checks the SQL of a text that no rule may ever use: its syntax only.
