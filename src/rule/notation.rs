@@ -201,7 +201,7 @@ fn substitute(json: &str, scope: &Scope<'_>) -> Result<String, Wrong> {
         let (before, tail) = (&rest[..at], &rest[at + 2..]);
         out.push_str(before);
         let end = tail.find('}').ok_or_else(|| ("\"${\" is not closed".to_owned(), GRAMMAR))?;
-        let mut parser = Parser { text: tail[..end].as_bytes(), at: 0, scope, nth };
+        let mut parser = Parser { text: &tail.as_bytes()[..end], at: 0, scope, nth };
         let value = parser.sum()?;
         if parser.peek().is_some() {
             return Err((format!("cannot read \"${{{}}}\"", &tail[..end]), HELP));

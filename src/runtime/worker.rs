@@ -356,7 +356,7 @@ impl Worker {
         }
         self.append(outputs, records, actions);
         self.dead_letters(rejects, actions);
-        for (source, _) in &moved.marks {
+        for source in moved.marks.keys() {
             if let Some(Some(partition)) = self.partitions.get_mut(*source) {
                 match partition.progress.back_mut() {
                     Some((next, seq)) if *seq == partition.seq => *next = partition.next_offset,
@@ -369,7 +369,7 @@ impl Worker {
     /// Moves stream time over all records, and sorts those that go on by stream and partition.
     fn move_time<'r, 'a>(&mut self, records: &'r [Record<'a>]) -> Moved<'r, 'a> {
         let mut moved = Moved::default();
-        let mut sorted: BTreeMap<(usize, Arc<str>), Vec<(u32, &Record<'_>)>> = BTreeMap::new();
+        let mut sorted: BTreeMap<(usize, Arc<str>), Positioned<'_, '_>> = BTreeMap::new();
         for (position, record) in (0u32..).zip(records) {
             let source = usize::from(record.source);
             self.exchange_time = self.exchange_time.max(record.broker_time);
@@ -508,11 +508,14 @@ impl Worker {
     }
 }
 
+/// Records with their place in what the worker was handed.
+type Positioned<'r, 'a> = Vec<(u32, &'r Record<'a>)>;
+
 /// Records by stream, with what they did to time.
 #[derive(Default)]
 struct Moved<'r, 'a> {
     /// Per stream: position and record, partition after partition.
-    accepted: BTreeMap<Arc<str>, Vec<(u32, &'r Record<'a>)>>,
+    accepted: BTreeMap<Arc<str>, Positioned<'r, 'a>>,
     /// Records whose offset does not rise.
     rejects: Vec<Reject>,
     /// Per source: its records as time sees them.

@@ -28,9 +28,9 @@ fn said(loaded: &Loaded) -> Vec<String> {
 }
 
 fn rule(text: &str) -> Arc<Rule> {
-    let mut loaded = load_text(text);
+    let loaded = load_text(text);
     assert!(loaded.rules.rules.len() == 1, "{:#?}", said(&loaded));
-    Rule::clone(&loaded.rules.rules[0])
+    loaded.rules.rules[0].clone()
 }
 
 fn threshold(rule: &Rule) -> &Threshold {
