@@ -318,3 +318,101 @@ pub fn topics(
         std::thread::sleep(Duration::from_secs(2));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::diagnostic::Source;
+    use crate::kafka::TopicInfo;
+    use crate::kafka::mock::Mock;
+    use crate::rule::{self, RuleFile};
+    use crate::schema;
+
+    fn rules(schemas: &[Arc<Schema>]) -> RuleSet {
+        let head = "title = \"T\"\nseverity = \"high\"\nrisk = 10\nstream = \"telemetry\"\ntriage = \"x\"\nblind_spots = \"x\"\n";
+        let fast = format!("{head}[match]\nwhere = \"speed > 250\"\nkey = [\"vin\"]\n");
+        let many = format!(
+            "{head}[threshold]\nkey = [\"ignition\"]\nwindow = \"60s\"\nhaving = \"count(*) >= 99\"\n"
+        );
+        let file =
+            |(name, text): (&str, String)| RuleFile { source: Source { path: format!("{name}.toml"), text } };
+        let loaded = rule::load(&[("fast", fast), ("many", many)].map(file), schemas);
+        assert_eq!(loaded.rules.rules.len(), 2, "{:?}", loaded.problems);
+        loaded.rules
+    }
+
+    #[test]
+    fn a_rule_over_several_partitions_is_noticed_and_can_be_left_out() {
+        let schemas = schema::built_in();
+        let rules = rules(&schemas);
+        let topic = |partitions| {
+            let (stream, topic) = ("telemetry".into(), "cars".into());
+            [TopicInfo { stream, topic, partitions, broker_time: None }]
+        };
+        assert_eq!(misplaced(&rules, &topic(1)), []);
+        let found = misplaced(&rules, &topic(3));
+        let expected = Misplaced { rule: "many".into(), stream: "telemetry".into(), partitions: 3 };
+        assert_eq!(found, [expected]);
+        let kept = without(&rules, &["many".into()], &schemas);
+        assert_eq!(kept.rules.iter().map(|rule| rule.info.id.as_str()).collect::<Vec<_>>(), ["fast"]);
+        assert!(kept.scans.contains_key("telemetry"));
+    }
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_record_becomes_an_alert_a_number_and_a_commit() {
+        let mock = Mock::start().unwrap();
+        mock.create_topic("cars", 1).unwrap();
+        let schemas = schema::built_in();
+        let runtime = edges().unwrap();
+        let kafka = kafka::Settings::new(mock.brokers());
+        let names = Topics::new([("telemetry".into(), "cars".to_string())]).unwrap();
+        let cluster = Cluster::open(&kafka, runtime.handle()).unwrap();
+        assert_eq!(topics(&cluster, &kafka, &names).unwrap()[0].partitions, 1);
+        drop(cluster);
+        let (tap, alerts) = channel();
+        let plan = Plan {
+            kafka,
+            topics: names,
+            rules: rules(&schemas),
+            unplaced: Vec::new(),
+            schemas,
+            limits: Limits::default(),
+            workers: 2,
+            sinks: Vec::new(),
+            tap: Some(tap),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        };
+        let running = Running::start(plan, runtime).unwrap();
+        let address = running.address().unwrap();
+        assert!(get(address, "/readyz").starts_with("HTTP/1.0 503"), "not in the group yet");
+        for (speed, at) in [(120, 1), (290, 2), (130, 3)] {
+            let text = format!("{{\"vin\":\"V1\",\"ts\":{at},\"speed\":{speed}}}");
+            mock.send("cars", 0, b"V1", text.as_bytes(), wall()).unwrap();
+        }
+        mock.flush().unwrap();
+        let (alert, detected) = alerts.recv_timeout(Duration::from_secs(15)).unwrap();
+        assert_eq!((alert.rule.id.as_str(), alert.evidence[0].offset), ("fast", 1));
+        assert!(detected >= alert.broker_time);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !get(address, "/readyz").starts_with("HTTP/1.0 200") || running.overview().events() < 3 {
+            assert!(Instant::now() < end, "{}", get(address, "/readyz"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let page = get(address, "/metrics");
+        assert!(page.contains("fleetwarden_alerts_total{rule=\"fast\",severity=\"high\"} 1\n"), "{page}");
+        assert!(get(address, "/livez").starts_with("HTTP/1.0 200"));
+        assert!(running.stop());
+        assert_eq!(mock.committed("fleetwarden", "cars", 0), Some(3));
+    }
+}
