@@ -1,5 +1,5 @@
-//! `fleetwarden demo`: a recorded half minute of a fleet with attacks in it, played into an in-process Kafka, and the real
-//! engine on it.
+//! `fleetwarden demo`: a recorded half minute of a fleet with attacks in it, played into an in-process Kafka,
+//! and the real engine on it.
 
 mod sample;
 mod show;

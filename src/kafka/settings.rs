@@ -239,8 +239,9 @@ impl Settings {
         if !self.broker_assigns() {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
-                // How long a member may be out of reach before its partitions go to others. Short: an outage of
-                // the broker makes windows start cold. Long: after a crash of a process its partitions wait.
+                // How long a member may be out of reach before its partitions go to others. Short: an outage
+                // of the broker makes windows start cold. Long: after a crash of a process its partitions
+                // wait.
                 .set("session.timeout.ms", "45000");
         }
         self.apply(&mut config, &self.consumer);

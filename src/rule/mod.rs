@@ -1,7 +1,7 @@
 //! A rule set: what TOML files become once every problem has been found.
 //!
-//! `file` (what was typed, with its place) → `check` (all problems) → `expr` (SQL → total expressions) → `scan`
-//! (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
+//! `file` (what was typed, with its place) → `check` (all problems) → `expr` (SQL → total expressions) →
+//! `scan` (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
 
 pub mod check;
 pub mod expr;
@@ -42,7 +42,8 @@ impl RuleSet {
     }
 }
 
-/// Compiles what is evaluated once per batch, for every stream that a rule reads; and why a stream's rules cannot be.
+/// Compiles what is evaluated once per batch, for every stream that a rule reads; and why a stream's rules
+/// cannot be.
 pub fn scans(
     rules: &[Arc<Rule>],
     schemas: &[Arc<Schema>],
@@ -132,8 +133,8 @@ pub struct KeyPart {
 pub struct EntityPart {
     /// Its type, from the schema.
     pub kind: EntityType,
-    /// Column of `Picked::values`. Below the key's length it is known at a close as well; any other is known only
-    /// where a row fires.
+    /// Column of `Picked::values`. Below the key's length it is known at a close as well; any other is known
+    /// only where a row fires.
     pub value: usize,
 }
 
@@ -164,8 +165,8 @@ pub struct Threshold {
     pub aggregates: Vec<Aggregate>,
     /// Rings of exact counts, one per FILTER.
     pub rings: Vec<Ring>,
-    /// The judgement: `Op::Aggregate(i)` is an aggregate, `Op::Input(c)` a column of `Picked::values` that belongs to
-    /// the key.
+    /// The judgement: `Op::Aggregate(i)` is an aggregate, `Op::Input(c)` a column of `Picked::values` that
+    /// belongs to the key.
     pub having: Node,
     /// The first count of `having` (index into `aggregates`), whose value is the alert's `count`.
     pub count: Option<usize>,
@@ -185,7 +186,8 @@ pub enum Window {
 pub struct Aggregate {
     /// What it computes.
     pub func: AggFunc,
-    /// Its argument: column of `Picked::values`; none for `count(*)`. (`count(x)` is `count(*) FILTER (WHERE x IS NOT NULL)`.)
+    /// Its argument: column of `Picked::values`; none for `count(*)`. (`count(x)` is `count(*) FILTER (WHERE
+    /// x IS NOT NULL)`.)
     pub arg: Option<usize>,
     /// Type of its argument; `Null` without one.
     pub arg_type: Type,
@@ -260,7 +262,8 @@ pub enum When {
 pub struct Suppress {
     /// Length of a period of stream time.
     pub span: Micros,
-    /// Columns of `Picked::values` whose values a period belongs to; for a threshold, parts of the key. None = the key.
+    /// Columns of `Picked::values` whose values a period belongs to; for a threshold, parts of the key. None
+    /// = the key.
     pub by: Option<Vec<usize>>,
 }
 

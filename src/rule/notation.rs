@@ -3,10 +3,11 @@
 //! ```text
 //! AT [xN [every D]] [late D] [for NAME in A..B] [STREAM] JSON       AT tick       # comment
 //! ```
-//! `AT` is `+D` after 2025-01-01T00:00:00Z, the broker time; `late D` sets the event time to AT − D (negative: the future);
-//! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the JSON `${…}` is
-//! replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`, whose choices depend on the
-//! test's name only. `tick` moves stream time; nothing else does at the end.
+//! `AT` is `+D` after 2025-01-01T00:00:00Z, the broker time; `late D` sets the event time to AT − D
+//! (negative: the future);
+//! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the
+//! JSON `${…}` is replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`,
+//! whose choices depend on the test's name only. `tick` moves stream time; nothing else does at the end.
 
 use std::ops::Range;
 

@@ -332,7 +332,8 @@ mod tests {
     use crate::schema;
 
     fn rules(schemas: &[Arc<Schema>]) -> RuleSet {
-        let head = "title = \"T\"\nseverity = \"high\"\nrisk = 10\nstream = \"telemetry\"\ntriage = \"x\"\nblind_spots = \"x\"\n";
+        let head = "title = \"T\"\nseverity = \"high\"\nrisk = 10\nstream = \"telemetry\"\n\
+                    triage = \"x\"\nblind_spots = \"x\"\n";
         let fast = format!("{head}[match]\nwhere = \"speed > 250\"\nkey = [\"vin\"]\n");
         let many = format!(
             "{head}[threshold]\nkey = [\"ignition\"]\nwindow = \"60s\"\nhaving = \"count(*) >= 99\"\n"

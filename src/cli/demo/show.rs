@@ -112,8 +112,8 @@ impl Show {
             println!("{summary}");
         } else {
             println!(
-                "\n{found} of {injected} attacks found, {} alerts outside an attack, {events} events judged by {} rules, \
-                 p99 {worst} ms from broker to alert.",
+                "\n{found} of {injected} attacks found, {} alerts outside an attack, {events} events judged by \
+                 {} rules, p99 {worst} ms from broker to alert.",
                 verdict.outside, self.rules
             );
             missed.iter().for_each(|story| println!("missed: {story}"));
