@@ -93,7 +93,9 @@ impl Demo {
         for (_, topic) in &read {
             kafka.create_topic(topic, 1)?;
         }
-        let settings = Settings::new(kafka.brokers());
+        let mut settings = Settings::new(kafka.brokers());
+        // The in-process cluster answers a fetch only when its time is up: not what a broker does.
+        settings.consumer.0.insert("fetch.wait.max.ms".into(), "10".into());
         kafka.create_topic(&settings.dead_letter_topic, 1)?;
         let show = Show::new(args.format, rules.rules.len(), sample.vehicles(), read.len());
         let (tap, alerts) = channel();

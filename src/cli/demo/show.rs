@@ -70,10 +70,8 @@ impl Show {
         } else {
             String::new()
         };
-        let (id, key, what) = (&alert.rule.id, cut(&key.join(" / "), 44), cut(&observed(alert), 100));
-        let line = format!(
-            "  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}\n                   {what}{raised}"
-        );
+        let (id, key, what) = (&alert.rule.id, cut(&key.join(" / "), 44), cut(&observed(alert), 96));
+        let line = format!("  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}{raised}\n           {what}");
         self.line.suspend(|| println!("{line}"));
     }
 
