@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::{EntityType, RuleInfo, Severity};
-use crate::diagnostic::{Diagnostic, Gravity, Source};
+use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{Micros, Type};
 use crate::schema::Schema;
 use expr::node::Node;
@@ -333,17 +333,5 @@ pub struct Loaded {
 
 /// Compiles rule files against schemas; every problem of every file is found in one go.
 pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
-    let mut loaded = check::load(files, schemas);
-    for test in &loaded.tests {
-        let Err(problems) = notation::parse(&test.events, &test.name) else { continue };
-        loaded.problems.extend(problems.into_iter().map(|problem| Diagnostic {
-            gravity: Gravity::Error,
-            file: test.file.clone(),
-            span: test.events_at + problem.span.start..test.events_at + problem.span.end,
-            message: format!("test \"{}\": {}", test.name, problem.message),
-            hint: problem.hint,
-        }));
-    }
-    loaded.problems.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
-    loaded
+    check::load(files, schemas)
 }

@@ -71,7 +71,8 @@ impl Show {
             String::new()
         };
         let (id, key, what) = (&alert.rule.id, cut(&key.join(" / "), 44), cut(&observed(alert), 96));
-        let line = format!("  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}{raised}\n           {what}");
+        let line =
+            format!("  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}{raised}\n           {what}");
         self.line.suspend(|| println!("{line}"));
     }
 
