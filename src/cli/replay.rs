@@ -181,7 +181,7 @@ fn progress_bar(args: &ReplayArgs, bytes: u64) -> ProgressBar {
     if args.quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = "replay ▕{bar:24}▏ {percent:>3} %   {binary_bytes_per_sec}   ETA {eta}   {msg}";
+    let style = "replay ▕{bar:20}▏ {percent:>3} %   ETA {eta}   {msg}";
     let bar = ProgressBar::new(bytes);
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
@@ -204,6 +204,14 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// Events decoded so far.
+    fn events(&self) -> u64 {
+        match self {
+            Consumer::Detect(replay) => replay.events(),
+            Consumer::Decode(decoding) => decoding.totals.partitions.values().map(|p| p.events).sum(),
+        }
     }
 
     fn totals(&self) -> Totals {

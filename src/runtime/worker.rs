@@ -204,6 +204,11 @@ impl Worker {
         all.filter_map(|(id, partition)| Some((id.clone(), partition.as_mut()?.committable()?))).collect()
     }
 
+    /// Events that its partitions have decoded.
+    pub fn events(&self) -> u64 {
+        self.partitions.iter().flatten().map(|partition| partition.counters.events).sum()
+    }
+
     /// What it has done so far.
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals.clone();
