@@ -1,7 +1,7 @@
 //! What leaves the system: the alert, its identity, and what a rule could not see.
 //!
-//! A *body* is deterministic: same input, same bytes. What is not (detect time, engine version, completeness) belongs
-//! to the envelope, which `encode` puts around it.
+//! A *body* is deterministic: same input, same bytes. What is not (detect time, engine version, completeness)
+//! belongs to the envelope, which `encode` puts around it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -185,8 +185,8 @@ pub enum Episode {
     Deadline(Timestamp),
 }
 
-/// The id of an alert: 128 bits over rule, fingerprint, typed key, episode and the severity that is said, so that an
-/// escalation is a document of its own. `partition` is that of the episode's event.
+/// The id of an alert: 128 bits over rule, fingerprint, typed key, episode and the severity that is said, so
+/// that an escalation is a document of its own. `partition` is that of the episode's event.
 pub fn alert_id(
     rule: &str,
     fingerprint: u128,
@@ -224,8 +224,8 @@ pub fn alert_id(
     hasher.finish()
 }
 
-/// Everything that can blind a rule. Each has a counter (`fleetwarden_blind_total{rule,reason}`), a test that raises it,
-/// and a line in the README.
+/// Everything that can blind a rule. Each has a counter (`fleetwarden_blind_total{rule,reason}`), a test that
+/// raises it, and a line in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// An event for a window or pane that has closed: it changed nothing.

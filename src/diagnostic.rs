@@ -1,6 +1,5 @@
 //! A problem with a place: rendered for people (with the line and a caret) and as JSON.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -111,11 +110,8 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + C
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => {
-            let mut text = String::from("one of: ");
-            for (i, candidate) in candidates.into_iter().enumerate() {
-                let _ = write!(text, "{}{candidate}", if i > 0 { ", " } else { "" });
-            }
-            text
+            let all: Vec<&str> = candidates.into_iter().collect();
+            format!("one of: {}", all.join(", "))
         }
     }
 }

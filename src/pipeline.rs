@@ -1,7 +1,8 @@
 //! Everything that happens to one partition, in order: rows and what is told go in, alerts come out.
 //!
-//! One public `&mut` method. No clock, no IO, no map iteration that reaches the output, no error on the data path: the
-//! same inputs give the same outputs, whatever the batch size and however often the state was saved and loaded.
+//! One public `&mut` method. No clock, no IO, no map iteration that reaches the output, no error on the data
+//! path: the same inputs give the same outputs, whatever the batch size and however often the state was saved
+//! and loaded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,8 +96,8 @@ pub struct Output {
     pub alert: Alert,
 }
 
-/// The place of an output among all outputs of one batch: the record, the event in it; then what was due before it, what
-/// it fired, and what it made due; then by deadline, window, rule and key.
+/// The place of an output among all outputs of one batch: the record, the event in it; then what was due
+/// before it, what it fired, and what it made due; then by deadline, window, rule and key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Order {
     /// The record's place in what the worker was handed.
@@ -198,8 +199,8 @@ impl Pipeline {
         }
     }
 
-    /// A partition as it was at a cut, and the ids of rules that start without memory: those whose detection part has
-    /// changed, and those whose saved state cannot be read.
+    /// A partition as it was at a cut, and the ids of rules that start without memory: those whose detection
+    /// part has changed, and those whose saved state cannot be read.
     pub fn load(
         rules: &RuleSet,
         runs: &[usize],

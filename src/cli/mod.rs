@@ -1,7 +1,7 @@
 //! One file per verb, and what the verbs share: exit codes, and how rules and schemas are found.
 
-// pub mod check;
-// pub mod demo;
+pub mod check;
+pub mod demo;
 pub mod replay;
 pub mod run;
 pub mod test;
@@ -29,12 +29,12 @@ pub struct Cli {
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
-    // /// Watch attacks being found, on an in-process Kafka: needs nothing, ends by itself
-    // Demo(demo::DemoArgs),
+    /// Watch attacks being found, on an in-process Kafka: needs nothing, ends by itself
+    Demo(demo::DemoArgs),
     /// Detect: Kafka in, alerts to the configured sinks, until stopped
     Run(run::RunArgs),
-    // /// Find every mistake in rule files
-    // Check(check::CheckArgs),
+    /// Find every mistake in rule files
+    Check(check::CheckArgs),
     /// Run the tests that stand in rule files
     Test(test::TestArgs),
     /// Run rules over files of recorded events
@@ -65,9 +65,9 @@ impl From<Exit> for ExitCode {
 /// Runs the verb that the command line names.
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().verb {
-        // Verb::Demo(args) => demo::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Run(args) => run::run(&args),
-        // Verb::Check(args) => check::run(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Replay(args) => replay::run(&args),
     };

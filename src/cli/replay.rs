@@ -144,7 +144,11 @@ impl Job {
                 self.consumer.push(&lines, &mut report)?;
             }
             bar.set_position(self.files.progress().0);
-            bar.set_message(format!("alerts {}   rejects {}", report.alerts, report.rejects.values().sum::<u64>()));
+            bar.set_message(format!(
+                "alerts {}   rejects {}",
+                report.alerts,
+                report.rejects.values().sum::<u64>()
+            ));
             if !more || left == 0 {
                 break;
             }
@@ -177,7 +181,7 @@ fn progress_bar(args: &ReplayArgs, bytes: u64) -> ProgressBar {
     if args.quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = "replay ▕{bar:24}▏ {percent:>3} %   {binary_bytes_per_sec}   ETA {eta}   {msg}";
+    let style = "replay ▕{bar:20}▏ {percent:>3} %   ETA {eta}   {msg}";
     let bar = ProgressBar::new(bytes);
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
@@ -200,6 +204,14 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// Events decoded so far.
+    fn events(&self) -> u64 {
+        match self {
+            Consumer::Detect(replay) => replay.events(),
+            Consumer::Decode(decoding) => decoding.totals.partitions.values().map(|p| p.events).sum(),
+        }
     }
 
     fn totals(&self) -> Totals {
@@ -306,7 +318,8 @@ impl Report {
             *self.rejects.entry(reject.reason).or_default() += 1;
             self.examples.entry(reject.reason).or_insert_with(|| {
                 let partition = sources.get(usize::from(reject.source)).map(ToString::to_string);
-                let place = format!("{}@{}, byte {}", partition.unwrap_or_default(), reject.offset, reject.at);
+                let place =
+                    format!("{}@{}, byte {}", partition.unwrap_or_default(), reject.offset, reject.at);
                 format!("{place}: {}", reject.detail)
             });
         }
@@ -320,7 +333,12 @@ impl Report {
         }
         for (id, rule) in firing {
             let by: Vec<String> = rule.alerts.iter().map(|(s, n)| format!("{} {n}", s.name())).collect();
-            eprintln!("{id:40} {:>8} {:>8}  {}", rule.alerts.values().sum::<u64>(), rule.folded, by.join(", "));
+            eprintln!(
+                "{id:40} {:>8} {:>8}  {}",
+                rule.alerts.values().sum::<u64>(),
+                rule.folded,
+                by.join(", ")
+            );
         }
         for (id, rule) in totals.rules.iter().filter(|(_, rule)| rule.blind.total() > 0) {
             let by: Vec<String> = rule.blind.iter().map(|(r, n)| format!("{} {n}", r.name())).collect();
@@ -332,7 +350,9 @@ impl Report {
         }
         for (stream, stats) in &totals.decode {
             for (column, n) in &stats.mistyped {
-                eprintln!("null instead: {n} values of {stream}.{column} had the wrong type or were below its min");
+                eprintln!(
+                    "null instead: {n} values of {stream}.{column} had the wrong type or were below its min"
+                );
             }
         }
     }
@@ -348,11 +368,14 @@ impl Report {
             .filter(|(_, rule)| rule.blind.total() > 0)
             .map(|(id, rule)| (id, rule.blind.iter().map(|(reason, n)| (reason.name(), n)).collect()))
             .collect();
-        let rejects: BTreeMap<&str, u64> = self.rejects.iter().map(|(reason, n)| (reason.name(), *n)).collect();
+        let rejects: BTreeMap<&str, u64> =
+            self.rejects.iter().map(|(reason, n)| (reason.name(), *n)).collect();
         let mistyped: BTreeMap<String, u64> = totals
             .decode
             .iter()
-            .flat_map(|(stream, stats)| stats.mistyped.iter().map(move |(c, n)| (format!("{stream}.{c}"), *n)))
+            .flat_map(|(stream, stats)| {
+                stats.mistyped.iter().map(move |(c, n)| (format!("{stream}.{c}"), *n))
+            })
             .collect();
         json!({
             "records": totals.partitions.values().map(|p| p.records).sum::<u64>(),
@@ -375,5 +398,9 @@ impl Report {
 
 fn cannot_write(error: &io::Error) -> Exit {
     // A reader that has seen enough (`| head`) is no error worth a word.
-    if error.kind() == io::ErrorKind::BrokenPipe { Exit::Ok } else { fail(&format!("cannot write alerts: {error}")) }
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Exit::Ok
+    } else {
+        fail(&format!("cannot write alerts: {error}"))
+    }
 }

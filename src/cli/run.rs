@@ -12,9 +12,9 @@ use crate::config::{self, Config, LogFormat};
 use crate::kafka::{Cluster, Error, TopicInfo, Topics, Unplaced};
 use crate::metrics::RuleRow;
 use crate::rule::RuleSet;
-use crate::runtime::run::{Ended, Misplaced, Plan, Running, edges, misplaced, topics, without};
+use crate::runtime::run::{Ended, Misplaced, NamedSink, Plan, Running, edges, misplaced, topics, without};
 use crate::schema::Schema;
-use crate::sink::{self, Sink};
+use crate::sink;
 
 /// Detect: Kafka in, alerts to the configured sinks, until stopped.
 #[derive(Args, Debug)]
@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> Exit {
             return super::fail("nothing was started");
         }
     };
-    let loaded = match super::load_rules(&[config.rules.clone()], config.schemas.as_deref()) {
+    let loaded = match super::load_rules(std::slice::from_ref(&config.rules), config.schemas.as_deref()) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
@@ -46,7 +46,8 @@ pub fn run(args: &RunArgs) -> Exit {
 
 /// Log lines go to stderr. `FLEETWARDEN_LOG` overrides the level, also for parts of the program.
 fn log(log: &config::Log) {
-    let filter = EnvFilter::try_from_env("FLEETWARDEN_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
+    let filter =
+        EnvFilter::try_from_env("FLEETWARDEN_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match log.format {
         LogFormat::Text => lines.with_ansi(super::color(&std::io::stderr())).with_target(false).try_init(),
@@ -117,7 +118,7 @@ fn finish(running: Running) -> Exit {
     }
 }
 
-fn sinks(config: &Config) -> Result<Vec<(Arc<str>, Box<dyn Sink>)>, Error> {
+fn sinks(config: &Config) -> Result<Vec<NamedSink>, Error> {
     let open = |(name, sink): (&String, &sink::SinkConfig)| {
         let opened = sink::open(sink).map_err(|error| Error::new(format!("sink \"{name}\": {error}")))?;
         Ok((Arc::from(name.as_str()), opened))
@@ -125,7 +126,8 @@ fn sinks(config: &Config) -> Result<Vec<(Arc<str>, Box<dyn Sink>)>, Error> {
     config.sinks.iter().map(open).collect()
 }
 
-/// What is read: every enabled stream that some rule reads. The rules of other streams are left out, and told.
+/// What is read: every enabled stream that some rule reads. The rules of other streams are left out, and
+/// told.
 fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(Topics, RuleSet), Error> {
     for name in config.streams.keys() {
         if !schemas.iter().any(|schema| *schema.name == **name) {
@@ -135,12 +137,8 @@ fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(
         }
     }
     let enabled = |stream: &str| config.streams.get(stream).is_none_or(|stream| stream.enabled);
-    let idle: Vec<String> = rules
-        .rules
-        .iter()
-        .filter(|rule| !enabled(&rule.stream))
-        .map(|rule| rule.info.id.clone())
-        .collect();
+    let idle: Vec<String> =
+        rules.rules.iter().filter(|rule| !enabled(&rule.stream)).map(|rule| rule.info.id.clone()).collect();
     let rules = if idle.is_empty() { rules } else { without(&rules, &idle, schemas) };
     let wanted: BTreeSet<&str> = rules.rules.iter().map(|rule| &*rule.stream).collect();
     let mut read = Vec::new();
@@ -168,7 +166,10 @@ fn refusal(misplaced: &[Misplaced]) -> Error {
         "rules whose key is not the partition key need all records in one partition:\n  {}",
         lines.join("\n  ")
     ))
-    .hint("give the topic one partition, remove the rules, or leave them out with `unplaced = \"skip\"` in [kafka]")
+    .hint(
+        "give the topic one partition, remove the rules, or leave them out with `unplaced = \"skip\"` in \
+         [kafka]",
+    )
 }
 
 fn tell(
@@ -177,21 +178,23 @@ fn tell(
     found: &[TopicInfo],
     misplaced: &[Misplaced],
     workers: usize,
-    sinks: &[(Arc<str>, Box<dyn Sink>)],
+    sinks: &[NamedSink],
 ) {
     let rows = RuleRow::all(rules);
     let shadow = rows.iter().filter(|row| row.mode == "shadow").count();
     let shadow = if shadow > 0 { format!(", {shadow} of them in shadow") } else { String::new() };
-    tracing::info!("fleetwarden {} · {} rules{shadow} · {workers} workers", env!("CARGO_PKG_VERSION"), rows.len());
+    let (all, workers) = (count(rows.len(), "rule"), count(workers, "worker"));
+    tracing::info!("fleetwarden {} · {all}{shadow} · {workers}", env!("CARGO_PKG_VERSION"));
     for topic in found {
         let clock = match topic.broker_time {
             Some(true) => "LogAppendTime",
             Some(false) => "CreateTime",
             None => "clock unknown",
         };
-        let (stream, partitions) = (&topic.stream, topic.partitions);
-        let rules = rules.rules.iter().filter(|rule| rule.stream == *stream).count();
-        tracing::info!("reads {stream}: topic {}, {partitions} partitions, {clock}, {rules} rules", topic.topic);
+        let stream = &topic.stream;
+        let rules = count(rules.rules.iter().filter(|rule| rule.stream == *stream).count(), "rule");
+        let partitions = count(topic.partitions, "partition");
+        tracing::info!("reads {stream}: topic {}, {partitions}, {clock}, {rules}", topic.topic);
         if let Some(warning) = topic.clock_warning(&config.kafka.brokers) {
             tracing::warn!("{warning}");
         }
@@ -208,8 +211,16 @@ fn tell(
         [] => tracing::warn!("no sink is configured: alerts are counted, and go nowhere"),
         sinks => {
             let names: Vec<&str> = sinks.iter().map(|(name, _)| &**name).collect();
-            tracing::info!("alerts go to {}; dead letters to {}", names.join(", "), config.kafka.dead_letter_topic);
+            tracing::info!(
+                "alerts go to {}; dead letters to {}",
+                names.join(", "),
+                config.kafka.dead_letter_topic
+            );
         }
     }
     tracing::info!("Kafka {}, group {}", config.kafka.brokers, config.kafka.group);
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::{Exit, Rules};
 use crate::alert::Alert;
 use crate::encode::plain;
-use crate::event::time::{SECOND, parse_duration};
+use crate::event::time::SECOND;
 use crate::event::{Limits, Micros, PartitionId, Record, Reject, Timestamp};
 use crate::rule::notation::{self, Step, offset};
 use crate::rule::{Expected, RuleSet, RuleTest};
@@ -299,13 +299,6 @@ fn lookup<'a>(body: &'a Json, path: &str) -> Option<&'a Json> {
     }
     let (head, tail) = path.split_once('.')?;
     lookup(body.get(head)?, tail)
-}
-
-/// Whether the text of an expected time or bound can be read: `check` says so before a test fails for it.
-pub fn is_readable_time(text: &str) -> bool {
-    text.split("..").all(|part| {
-        part.trim().strip_prefix('+').is_some_and(|d| offset(d).is_some() || parse_duration(d).is_some())
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One TOML configuration; unknown keys are errors, and all problems are told at once, each with its place.
 //!
-//! Says what was asked for. Whether the topics exist, whether a sink answers, what the rules mean: others find out.
+//! Says what was asked for. Whether the topics exist, whether a sink answers, what the rules mean: others
+//! find out.
 
 mod limits;
 mod read;

@@ -78,7 +78,8 @@ fn client_settings(source: &Source, root: &DeTable<'_>, problems: &mut Vec<Diagn
     }
 }
 
-/// Gives the table its shape. What does not fit is told and taken out, so that what else does not fit is told too.
+/// Gives the table its shape. What does not fit is told and taken out, so that what else does not fit is told
+/// too.
 fn shape(
     source: &Source,
     mut root: Spanned<DeTable<'_>>,
@@ -97,10 +98,8 @@ fn shape(
         if !consequence {
             problems.push(problem(source, span.clone(), message, hint));
         }
-        match take_out(root.get_mut(), &span) {
-            Some(key) if !consequence => removed.push(key),
-            _ => return None,
-        }
+        // Each round takes something out: it ends.
+        removed.push(take_out(root.get_mut(), &span)?);
     }
 }
 
@@ -116,7 +115,7 @@ fn missing(key: &str) -> String {
 fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
     let about = |key: &Range<usize>, item: &Range<usize>| {
         let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
-        !span.is_empty() && (holds(key) || holds(item) || (span.start <= key.start && item.end <= span.end))
+        !span.is_empty() && (holds(key) || holds(item))
     };
     let found = table.iter().find_map(|(key, item)| {
         // A table's own span is its header: what stands below it is looked at first.
@@ -144,7 +143,8 @@ fn mentions(table: &DeTable<'_>, span: &Range<usize>) -> bool {
     })
 }
 
-/// The library's words in ours: message and hint. A value that was filled in may be a secret, and is not shown.
+/// The library's words in ours: message and hint. A value that was filled in may be a secret, and is not
+/// shown.
 fn reword(message: &str, secret: bool) -> (String, String) {
     let quoted = |text: &str| -> Vec<String> {
         text.split('`').skip(1).step_by(2).map(str::to_string).collect::<Vec<_>>()

@@ -25,7 +25,8 @@ pub(super) struct Sources<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Fills in every text of the table. `filled` collects the places of values that are no longer what the file says.
+/// Fills in every text of the table. `filled` collects the places of values that are no longer what the file
+/// says.
 pub(super) fn table(
     table: &mut DeTable<'_>,
     path: &str,

@@ -49,7 +49,8 @@ fn everything_can_be_said() {
         "workers = 3\nrules = \"r\"\nschemas = \"/s\"\n[kafka]\nbrokers = \"${env:BROKERS}\"\ngroup = \"g\"\n\
          start = \"latest\"\nunplaced = \"skip\"\nmissing_topics = \"wait\"\n[kafka.settings]\n\
          \"sasl.password\" = \"${env:SECRET}\"\n[kafka.consumer]\n\"fetch.min.bytes\" = 1000\n\
-         [streams.telemetry]\ntopic = \"cars\"\n[streams.cloudtrail]\nenabled = false\n[http]\nlisten = \"0.0.0.0:80\"\n\
+         [streams.telemetry]\ntopic = \"cars\"\n[streams.cloudtrail]\nenabled = false\n\
+         [http]\nlisten = \"0.0.0.0:80\"\n\
          [limits]\ngrace = \"5s\"\nkeys = 10\ndepth = 32\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
     )
     .unwrap();
@@ -61,7 +62,10 @@ fn everything_can_be_said() {
     assert_eq!((config.limits.grace, config.limits.keys, config.limits.depth), (5_000_000, 10, 32));
     assert_eq!(config.limits.panes, Limits::default().panes);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Debug));
-    assert_eq!((config.rules.as_path(), config.schemas.as_deref()), (Path::new("conf/r"), Some(Path::new("/s"))));
+    assert_eq!(
+        (config.rules.as_path(), config.schemas.as_deref()),
+        (Path::new("conf/r"), Some(Path::new("/s")))
+    );
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
@@ -69,11 +73,14 @@ fn everything_can_be_said() {
 fn every_problem_is_told_at_once_with_its_place() {
     let problems = told(
         "workers = 0\nrulez = \"r\"\n[kafka]\nbroker = \"k:9092\"\nbrokers = \"k:9092\"\nstart = \"first\"\n\
-         [kafka.settings]\n\"enable.auto.commit\" = true\n\"fetch.min.bites\" = 3\n\"ssl.ca.location\" = 1.5\n\
-         [http]\nlisten = \"nowhere\"\n[limits]\ngrace = \"soon\"\nkeys = 0\nlimit = 3\n[log]\nlevel = \"info \"\n",
+         [kafka.settings]\n\"enable.auto.commit\" = true\n\"fetch.min.bites\" = 3\n\
+         \"ssl.ca.location\" = 1.5\n\
+         [http]\nlisten = \"nowhere\"\n[limits]\ngrace = \"soon\"\nkeys = 0\nlimit = 3\n\
+         [log]\nlevel = \"info \"\n",
     );
     let lines: Vec<&str> = problems.iter().map(|p| p.split(' ').next().unwrap()).collect();
-    let expected = ["1:11", "2:1", "4:1", "6:9", "8:1", "9:1", "10:21", "12:10", "14:9", "15:8", "16:1", "18:9"];
+    let expected =
+        ["1:11", "2:1", "4:1", "6:9", "8:1", "9:1", "10:21", "12:10", "14:9", "15:8", "16:1", "18:9"];
     assert_eq!(lines, expected, "{problems:#?}");
     assert_eq!(problems[1], "2:1 unknown key \"rulez\" | did you mean \"rules\"?");
     assert_eq!(problems[3], "6:9 unknown value \"first\" | one of: earliest, latest");
@@ -91,6 +98,50 @@ fn what_is_missing_is_told_once() {
 }
 
 #[test]
+fn a_broken_sink_hides_no_other_mistake() {
+    let problems = told(
+        "worker = 3\n[kafka]\nbrokers = \"k\"\n[sinks.a]\ntype = \"opensearch\"\nurll = \"http://x\"\n\
+         [sinks.b]\n\
+         type = \"nothing\"\n[sinks.c]\ntype = \"stdout\"\n[zz]\n",
+    );
+    let lines: Vec<&str> = problems.iter().map(|p| p.split(' ').next().unwrap()).collect();
+    assert_eq!(lines, ["1:1", "4:1", "8:8", "11:2"], "{problems:#?}");
+}
+
+#[test]
+fn the_shipped_configuration_is_one() {
+    let text = include_str!("../../fleetwarden.toml");
+    let source = Source { path: "fleetwarden.toml".into(), text: text.into() };
+    let env = |name: &str| match name {
+        "METRICS_LISTEN" => Some("0.0.0.0:9464".to_string()),
+        "OPENSEARCH_URL" => Some("http://opensearch:9200".to_string()),
+        "KAFKA_BROKERS" => Some("kafka:9092".to_string()),
+        _ => None,
+    };
+    let config = read::read(&source, Path::new(""), &env).unwrap();
+    assert_eq!(config.limits, Limits::default(), "it shows the defaults");
+    assert_eq!(config.sinks.keys().collect::<Vec<_>>(), ["siem"]);
+    // What is commented out is right as well.
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with('[') || rest.contains(" = ") => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let folder = std::env::temp_dir().join(format!("fleetwarden-shipped-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("secrets")).unwrap();
+    std::fs::write(folder.join("secrets/opensearch-password"), "x").unwrap();
+    let source = Source { text: uncommented, ..source };
+    let all = |name: &str| env(name).or(Some("x".into()));
+    let read = read::read(&source, &folder, &all);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let problems = read.map(|_| Vec::new()).unwrap_or_else(|problems| problems);
+    let shown: Vec<String> = problems.iter().map(|p| p.render(&source.text, false)).collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
+}
+
+#[test]
 fn broken_toml_is_told_with_its_line() {
     let problems = told("[kafka]\nbrokers = \"k\nstart = \"earliest\"\n");
     assert!(problems[0].starts_with("2:"), "{problems:#?}");
@@ -99,10 +150,14 @@ fn broken_toml_is_told_with_its_line() {
 #[test]
 fn what_cannot_be_filled_in_is_told_by_name() {
     let problems = told(
-        "[kafka]\nbrokers = \"${env:NOBODY}\"\ngroup = \"${file:no/such}\"\ndead_letter_topic = \"${vault:x}\"\n\
+        "[kafka]\nbrokers = \"${env:NOBODY}\"\ngroup = \"${file:no/such}\"\n\
+         dead_letter_topic = \"${vault:x}\"\n\
          start = \"${env:SECRET}\"\n",
     );
-    assert!(problems[0].contains("\"kafka.brokers\": environment variable \"NOBODY\" is not set"), "{problems:#?}");
+    assert!(
+        problems[0].contains("\"kafka.brokers\": environment variable \"NOBODY\" is not set"),
+        "{problems:#?}"
+    );
     assert!(problems[1].contains("\"kafka.group\": cannot read file \"no/such\""), "{problems:#?}");
     assert!(problems[2].contains("\"${vault:x}\" names no source"), "{problems:#?}");
     assert!(problems[3].starts_with("5:"), "{problems:#?}");
@@ -117,13 +172,14 @@ fn files_fill_in_without_their_last_line_feed_and_dollars_can_be_plain() {
     let folder = std::env::temp_dir().join(format!("fleetwarden-config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("group"), "from-file\n").unwrap();
-    let config = read_in(
-        &folder,
-        "[kafka]\nbrokers = \"a$${env:B}-${env:SECRET}\"\ngroup = \"${file:group}\"\n",
-    );
+    let config =
+        read_in(&folder, "[kafka]\nbrokers = \"a$${env:B}-${env:SECRET}\"\ngroup = \"${file:group}\"\n");
     std::fs::remove_dir_all(&folder).unwrap();
     let config = config.unwrap();
-    assert_eq!((config.kafka.brokers.as_str(), config.kafka.group.as_str()), ("a${env:B}-hunter2", "from-file"));
+    assert_eq!(
+        (config.kafka.brokers.as_str(), config.kafka.group.as_str()),
+        ("a${env:B}-hunter2", "from-file")
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! Aggregates: what a pane or a tumbling window knows of its rows, folded row by row and merged in the order of time.
+//! Aggregates: what a pane or a tumbling window knows of its rows, folded row by row and merged in the order
+//! of time.
 //!
-//! Partials are merged anew at each judgement and never subtracted, so that neither batch size nor a restart can change
-//! a float.
+//! Partials are merged anew at each judgement and never subtracted, so that neither batch size nor a restart
+//! can change a float.
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};

@@ -1,7 +1,8 @@
 //! Edges: a verdict is said when it turns true, and again only after an evaluation that was not true.
 //!
-//! Windows are named here by where they end: by the instant if all counts are exact, by the pane if anything is paned.
-//! Two windows overlap if their ends are less than `span` apart (the window's length, or its number of panes).
+//! Windows are named here by where they end: by the instant if all counts are exact, by the pane if anything
+//! is paned. Two windows overlap if their ends are less than `span` apart (the window's length, or its number
+//! of panes).
 
 use super::StateError;
 use super::codec::{Reader, Writer};

@@ -1,7 +1,7 @@
 //! Time cut into panes, and the rings of exact counts.
 //!
-//! A sliding window is the current pane and the 59 before it; a tumbling window is one pane of its own length. Panes are
-//! aligned to the epoch.
+//! A sliding window is the current pane and the 59 before it; a tumbling window is one pane of its own
+//! length. Panes are aligned to the epoch.
 
 use std::collections::VecDeque;
 

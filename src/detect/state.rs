@@ -1,7 +1,7 @@
 //! A `KeyTable` ↔ an Arrow table: one row per key, in the order of admission, readable by any Arrow reader.
 //!
-//! Columns: `key` (16 bytes, the hash, big-endian), `values` (the typed key), `once` (seen once only), `state` (what the
-//! detector knows, in the format of `codec`).
+//! Columns: `key` (16 bytes, the hash, big-endian), `values` (the typed key), `once` (seen once only),
+//! `state` (what the detector knows, in the format of `codec`).
 
 use std::sync::Arc;
 

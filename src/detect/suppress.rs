@@ -1,8 +1,8 @@
 //! How often an alert is said: the first finding of a period, then the 10th, 100th, 1000th folded one.
 //!
-//! No timer: a period starts with the first finding outside one and lasts so much stream time; nothing said within moves
-//! it. A severity above all that was sent in it is sent at once. Folded findings that nobody was told of wait for the
-//! key's next finding.
+//! No timer: a period starts with the first finding outside one and lasts so much stream time; nothing said
+//! within moves it. A severity above all that was sent in it is sent at once. Folded findings that nobody was
+//! told of wait for the key's next finding.
 
 use arrow::record_batch::RecordBatch;
 

@@ -1,8 +1,9 @@
-//! The only keyed container: a map with typed key values, a cap, admission, timers, and an order that is saved.
+//! The only keyed container: a map with typed key values, a cap, admission, timers, and an order that is
+//! saved.
 //!
-//! At the cap the oldest key that was seen only once makes room; if there is none, the newcomer is refused. So a flood of
-//! one-off keys evicts only itself. Timers are lazy: at most one entry per key in `due`; a later deadline is only noted,
-//! and an entry that is popped too early goes back under its true deadline.
+//! At the cap the oldest key that was seen only once makes room; if there is none, the newcomer is refused.
+//! So a flood of one-off keys evicts only itself. Timers are lazy: at most one entry per key in `due`; a
+//! later deadline is only noted, and an entry that is popped too early goes back under its true deadline.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -14,8 +15,8 @@ use crate::event::{Key, Timestamp, Value};
 pub struct KeyTable<S> {
     entries: HashMap<Key, Entry<S>>,
     due: BTreeSet<(Timestamp, Key)>,
-    /// Keys in the order they were admitted, with the count at which they were: those seen more than once, and those
-    /// that have gone, are skipped.
+    /// Keys in the order they were admitted, with the count at which they were: those seen more than once,
+    /// and those that have gone, are skipped.
     seen_once: VecDeque<(u64, Key)>,
     admitted: u64,
     cap: usize,

@@ -1,8 +1,9 @@
 //! Aggregates over a window pass `having`: the `threshold` kind.
 //!
-//! Rows are folded as they arrive and placed at their own time. A rule whose condition can only grow is judged on each
-//! event; any other when a window (tumbling) or a pane (sliding) closes. `panes` keeps what is known, `edge` what has
-//! been said, `judge` looks at one window; this file decides which windows are judged, and when they close.
+//! Rows are folded as they arrive and placed at their own time. A rule whose condition can only grow is
+//! judged on each event; any other when a window (tumbling) or a pane (sliding) closes. `panes` keeps what is
+//! known, `edge` what has been said, `judge` looks at one window; this file decides which windows are judged,
+//! and when they close.
 
 use std::sync::Arc;
 
@@ -114,8 +115,8 @@ impl ThresholdDetector {
         }
     }
 
-    /// Closes and forgets what is due for one key, in the order (due, start). `fired_at`: the stream time of the row that
-    /// made it due; none if time alone did.
+    /// Closes and forgets what is due for one key, in the order (due, start). `fired_at`: the stream time of
+    /// the row that made it due; none if time alone did.
     fn close_due(
         &mut self,
         key: Key,
@@ -304,15 +305,15 @@ fn judge_older(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>
     }
 }
 
-/// Where the windows end that contain an older row: at itself, at each later row of the key, and at the start of each
-/// later pane with rows; rising.
+/// Where the windows end that contain an older row: at itself, at each later row of the key, and at the start
+/// of each later pane with rows; rising.
 fn ends_that_contain(plan: &Plan, state: &KeyState, row: &Row<'_>) -> Vec<Timestamp> {
     let cut = &plan.cut;
     let own = cut.measure(row.time);
     let mut ends = vec![row.time];
     ends.extend(state.rings.iter().flat_map(|times| times.0.iter().map(|seen| seen.time)));
     if cut.paned {
-        let later = state.within(row.index.saturating_add(1), row.index.saturating_add(cut.panes - 1));
+        let later = state.within(row.index.saturating_add(1), row.index.saturating_add(cut.panes));
         ends.extend(later.iter().map(|pane| cut.start(pane.index)));
     }
     // Where exact counts and panes stand beside each other, a row is contained if either of them sees it.
@@ -356,7 +357,8 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
     }
 }
 
-/// Closes a window or pane: judges it, if closing is when the rule judges, and leaves behind what must be remembered.
+/// Closes a window or pane: judges it, if closing is when the rule judges, and leaves behind what must be
+/// remembered.
 fn close(
     plan: &Plan,
     limits: &Limits,
@@ -384,8 +386,8 @@ fn close(
     }
 }
 
-/// For the edge a closing pane is what a row is elsewhere: newer than the last judged one, it moves the edge; older, it
-/// is a finding unless it overlaps a fired stretch, and never re-arms.
+/// For the edge a closing pane is what a row is elsewhere: newer than the last judged one, it moves the edge;
+/// older, it is a finding unless it overlaps a fired stretch, and never re-arms.
 fn judge_closing(
     plan: &Plan,
     (entry, key): (&mut Entry<KeyState>, Key),

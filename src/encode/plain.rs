@@ -1,4 +1,5 @@
-//! Plain JSON: the body of an alert, deterministic to the byte, members in a fixed order, what was observed in its own.
+//! Plain JSON: the body of an alert, deterministic to the byte, members in a fixed order, what was observed
+//! in its own.
 
 use std::sync::Arc;
 

@@ -6,9 +6,10 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::Value;
 
-/// A hash of typed, length-prefixed values; the values themselves lie beside the state. 128 bits of SipHash-2-4 under
-/// a constant of the format, so that a key is the same in every process, replay and checkpoint. The maps that hold
-/// keys salt them once more per process, so that nobody outside can aim at their buckets.
+/// A hash of typed, length-prefixed values; the values themselves lie beside the state. 128 bits of
+/// SipHash-2-4 under a constant of the format, so that a key is the same in every process, replay and
+/// checkpoint. The maps that hold keys salt them once more per process, so that nobody outside can aim at
+/// their buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u128);
 

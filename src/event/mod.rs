@@ -68,7 +68,8 @@ pub struct EventName {
 pub struct EventBatch {
     /// The stream's name.
     pub stream: Arc<str>,
-    /// One column per schema field, then the built-in ones, always in this order; a field that no rule reads is a
+    /// One column per schema field, then the built-in ones, always in this order; a field that no rule reads
+    /// is a
     /// `NullArray` in its place, so that a column has the same index everywhere.
     pub columns: RecordBatch,
     /// Event time per row: never after the broker time.
@@ -189,14 +190,16 @@ impl RejectReason {
 /// Every limit of the engine, with what breaks when it is too small or too big.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a window waits after its last row. Too small: rows of one second are judged apart; too big: alerts
-    /// that wait for a close come later.
+    /// How long a window waits after its last row. Too small: rows of one second are judged apart; too big:
+    /// alerts that wait for a close come later.
     pub grace: Micros,
     /// How far a clock may run ahead of the broker before the event is flagged.
     pub max_skew: Micros,
-    /// Keys per rule and partition. Too small: busy fleets are refused; too big: a flood of keys eats the memory.
+    /// Keys per rule and partition. Too small: busy fleets are refused; too big: a flood of keys eats the
+    /// memory.
     pub keys: usize,
-    /// Panes or open windows per key. Too small: a long backlog loses its oldest part; too big: one key can bloat.
+    /// Panes or open windows per key. Too small: a long backlog loses its oldest part; too big: one key can
+    /// bloat.
     pub panes: usize,
     /// (value, pane) pairs per key and `count(DISTINCT)`.
     pub distinct: usize,

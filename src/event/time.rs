@@ -63,7 +63,8 @@ impl Timestamp {
         (y, m)
     }
 
-    /// Reads RFC 3339: `2026-11-24T10:32:18.204Z`, with any offset, 0 to 9 fraction digits (beyond microseconds cut),
+    /// Reads RFC 3339: `2026-11-24T10:32:18.204Z`, with any offset, 0 to 9 fraction digits (beyond
+    /// microseconds cut),
     /// `t`, `z` and a space for `T` accepted, a leap second read as the second after.
     pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
         let b = text.as_bytes();

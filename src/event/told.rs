@@ -1,4 +1,5 @@
-//! What a partition is told beside its records, the stamp on what it says, and one consistent cut of its state.
+//! What a partition is told beside its records, the stamp on what it says, and one consistent cut of its
+//! state.
 
 use arrow::record_batch::RecordBatch;
 

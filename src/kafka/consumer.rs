@@ -1,7 +1,8 @@
-//! The consumer of one worker: records lent for as long as they are looked at, and notes of what the group decided.
+//! The consumer of one worker: records lent for as long as they are looked at, and notes of what the group
+//! decided.
 //!
-//! The rebalance callback assigns, pauses and takes a note; it runs inside `poll`, on the worker's thread. Everything
-//! else that a change of hands needs happens afterwards, in the worker's loop, by its own notes.
+//! The rebalance callback assigns, pauses and takes a note; it runs inside `poll`, on the worker's thread.
+//! Everything else that a change of hands needs happens afterwards, in the worker's loop, by its own notes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
+use super::complaints::{Complaints, kind};
 use super::settings::config_error;
 use super::{Error, Settings, Topics, explain};
 use crate::event::{PartitionId, Timestamp};
@@ -83,23 +85,26 @@ impl Message<'_> {
 pub struct Report {
     /// Whether the group has taken this member in and no change of hands is going on.
     pub joined: bool,
+    /// Whether some broker answers.
+    pub reachable: bool,
     /// The end of each partition, as the last fetch saw it.
     pub ends: HashMap<PartitionId, i64>,
     /// What has been committed for each partition, as the group confirmed it.
     pub committed: HashMap<PartitionId, i64>,
 }
 
-/// What the callbacks and the worker's loop share. All of them run on the worker's thread; the lock is never waited for.
+/// What the callbacks and the worker's loop share. All of them run on the worker's thread; the lock is never
+/// waited for.
 #[derive(Default)]
 struct Shared {
     notes: Vec<Note>,
     safe: HashMap<PartitionId, i64>,
     report: Option<Report>,
-    errors: HashMap<String, u64>,
 }
 
 struct Context {
     topics: Arc<Topics>,
+    complaints: Arc<Complaints>,
     shared: Mutex<Shared>,
 }
 
@@ -112,28 +117,12 @@ impl Context {
         list.elements().iter().filter_map(|e| self.topics.partition(e.topic(), e.partition())).collect()
     }
 
-    /// Says an error once, until records flow again.
-    fn complain(&self, kind: String, text: &str) {
-        let count = *self.shared().errors.entry(kind.clone()).and_modify(|n| *n += 1).or_insert(1);
-        if count == 1 {
-            tracing::error!(target: "kafka", "{kind}: {text}");
-        }
-    }
-
-    /// Records flow again.
-    fn recovered(&self) {
-        let mut shared = self.shared();
-        if !shared.errors.is_empty() {
-            let total: u64 = shared.errors.drain().map(|(_, n)| n).sum();
-            tracing::info!(target: "kafka", "reading goes on, after {total} errors");
-        }
-    }
-
-    /// The last moment at which these partitions are ours to commit. Nobody waits for the answer: the client library
-    /// sends the commit before it tells the group that they are free.
+    /// The last moment at which these partitions are ours to commit. Nobody waits for the answer: the client
+    /// library sends the commit before it tells the group that they are free.
     fn commit_revoked(&self, consumer: &BaseConsumer<Self>, revoked: &[PartitionId]) {
         let mut shared = self.shared();
-        let safe: Vec<(PartitionId, i64)> = revoked.iter().filter_map(|p| shared.safe.remove_entry(p)).collect();
+        let safe: Vec<(PartitionId, i64)> =
+            revoked.iter().filter_map(|p| shared.safe.remove_entry(p)).collect();
         drop(shared);
         let list = offsets(&self.topics, &safe);
         if list.count() > 0
@@ -151,21 +140,25 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice::<Statistics>(statistics) {
-            Ok(statistics) => self.shared().report = Some(statistics.report(&self.topics)),
-            Err(error) => self.complain("statistics".into(), &error.to_string()),
+            Ok(statistics) => {
+                let report = statistics.report(&self.topics);
+                if report.reachable {
+                    self.complaints.over();
+                }
+                self.shared().report = Some(report);
+            }
+            Err(error) => self.complaints.say("statistics", &error.to_string()),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
-            self.complain(kind(&error), reason);
-        }
+        self.complaints.about(&error, reason);
     }
 }
 
 impl ConsumerContext for Context {
-    // Owned whole: letting the library assign first and correcting it afterwards would let records of the wrong offset
-    // through in between.
+    // Owned whole: letting the library assign first and correcting it afterwards would let records of the
+    // wrong offset through in between.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let partitions = self.names(list);
@@ -197,8 +190,8 @@ impl Context {
     }
 }
 
-/// Where a partition stands until it is told where to read: an offset that needs no commit to exist. Without one, a
-/// partition that the group has never committed could not be sought in.
+/// Where a partition stands until it is told where to read: an offset that needs no commit to exist. Without
+/// one, a partition that the group has never committed could not be sought in.
 fn begin(list: &mut TopicPartitionList) -> Result<(), KafkaError> {
     match list.count() {
         0 => Ok(()),
@@ -218,18 +211,22 @@ fn offsets(topics: &Topics, pairs: &[(PartitionId, i64)]) -> TopicPartitionList 
     list
 }
 
-fn kind(error: &KafkaError) -> String {
-    error.rdkafka_error_code().map_or_else(|| error.to_string(), explain)
-}
-
 /// A line of the client library, at its level.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     // Settings of `[kafka.settings]` go to every client; that some mean nothing to one of them is no news.
     if message.contains("property and will be ignored") {
         return;
     }
+    // Connections come and go; that none is left, or that a request failed for good, comes as an error.
+    if matches!(facility, "FAIL" | "GETPID" | "REQTMOUT") {
+        tracing::debug!(target: "librdkafka", "{facility}: {message}");
+        return;
+    }
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
             tracing::warn!(target: "librdkafka", "{facility}: {message}");
         }
         RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
@@ -245,7 +242,14 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 struct Statistics {
     #[serde(default)]
     topics: HashMap<String, TopicStatistics>,
+    #[serde(default)]
+    brokers: HashMap<String, BrokerStatistics>,
     cgrp: Option<GroupStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    state: String,
 }
 
 #[derive(Deserialize)]
@@ -268,7 +272,8 @@ struct GroupStatistics {
 impl Statistics {
     fn report(self, topics: &Topics) -> Report {
         let joined = self.cgrp.is_some_and(|group| group.join_state == "steady");
-        let mut report = Report { joined, ..Report::default() };
+        let reachable = self.brokers.values().any(|broker| broker.state == "UP");
+        let mut report = Report { joined, reachable, ..Report::default() };
         for (topic, statistics) in self.topics {
             for (index, partition) in statistics.partitions {
                 let Some(id) = topics.partition(&topic, index) else { continue };
@@ -293,29 +298,34 @@ pub struct Consumer {
 
 impl Consumer {
     /// Joins the group under a client name. Talks to nobody yet: errors are those of settings.
-    pub fn open(settings: &Settings, topics: &Arc<Topics>, name: &str) -> Result<Consumer, Error> {
-        let context = Context { topics: topics.clone(), shared: Mutex::default() };
+    pub fn open(
+        settings: &Settings,
+        topics: &Arc<Topics>,
+        complaints: &Arc<Complaints>,
+        name: &str,
+    ) -> Result<Consumer, Error> {
+        let (topics, complaints) = (topics.clone(), complaints.clone());
+        let context = Context { topics: topics.clone(), complaints, shared: Mutex::default() };
         let inner: BaseConsumer<Context> = settings
             .consumer_config(name)
             .create_with_context(context)
             .map_err(|error| config_error(&error))?;
         let names: Vec<&str> = topics.iter().map(|(_, topic)| topic).collect();
         inner.subscribe(&names).map_err(|error| Error::new(error.to_string()))?;
-        Ok(Consumer { inner, topics: topics.clone() })
+        Ok(Consumer { inner, topics })
     }
 
     /// The next record, or what else happened, within `timeout`.
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
         match self.inner.poll(timeout) {
-            Some(Ok(message)) => {
-                self.inner.context().recovered();
-                Polled::Message(Message(message))
-            }
+            Some(Ok(message)) => Polled::Message(Message(message)),
             None | Some(Err(KafkaError::PartitionEOF(_))) => Polled::Nothing,
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => Polled::OutOfRange,
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                Polled::OutOfRange
+            }
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(explain(code)),
             Some(Err(error)) => {
-                self.inner.context().complain(kind(&error), "while reading");
+                self.inner.context().complaints.about(&error, "while reading");
                 Polled::Nothing
             }
         }
@@ -340,11 +350,11 @@ impl Consumer {
         };
     }
 
-    /// Commits next offsets. Only for partitions whose revocation has not been noted, and only on this thread: the
-    /// group refuses strangers, never its own members.
+    /// Commits next offsets. Only for partitions whose revocation has not been noted, and only on this
+    /// thread: the group refuses strangers, never its own members.
     ///
-    /// Without `wait` nobody learns whether it worked; a commit that is lost costs reading some records again. With
-    /// it, this blocks until the group answers.
+    /// Without `wait` nobody learns whether it worked; a commit that is lost costs reading some records
+    /// again. With it, this blocks until the group answers.
     pub fn commit(&self, pairs: &[(PartitionId, i64)], wait: bool) -> Result<(), Error> {
         let list = offsets(&self.topics, pairs);
         if list.count() == 0 {
@@ -387,8 +397,8 @@ impl Consumer {
         self.inner.fetch_watermarks(topic, partition.index, timeout).map_err(|error| Error::new(kind(&error)))
     }
 
-    /// Seeks, then lets records come. An error is usual directly after an assignment: again a little later. The order
-    /// matters: records of the old position would come first otherwise, or none for up to a second.
+    /// Seeks, then lets records come. An error is usual directly after an assignment: again a little later.
+    /// The order matters: records of the old position would come first otherwise, or none for up to a second.
     pub fn start(&self, partition: &PartitionId, offset: i64) -> Result<(), Error> {
         let topic = self.topic(partition)?;
         // Without waiting, a failed seek would not be noticed.
@@ -408,8 +418,8 @@ impl Consumer {
         }
     }
 
-    /// Takes a partition up anew, paused: one that was out of range cannot be sought in. Gives all partitions that have
-    /// to be started again: with an eager protocol, every one of `owned`.
+    /// Takes a partition up anew, paused: one that was out of range cannot be sought in. Gives all partitions
+    /// that have to be started again: with an eager protocol, every one of `owned`.
     pub fn renew(&self, partition: &PartitionId, owned: &[PartitionId]) -> Result<Vec<PartitionId>, Error> {
         let failed = |error: KafkaError| Error::new(error.to_string());
         let cooperative = matches!(self.inner.rebalance_protocol(), RebalanceProtocol::Cooperative);
@@ -451,12 +461,15 @@ mod tests {
     #[test]
     fn statistics_tell_ends_and_whether_the_group_took_us_in() {
         let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
-        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{"0":{"hi_offset":42,"committed_offset":-1001},
+        let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{
+            "0":{"hi_offset":42,"committed_offset":-1001},
             "1":{"hi_offset":-1001,"committed_offset":7},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
-            "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"}}"#;
+            "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"},
+            "brokers":{"a:1/bootstrap":{"state":"DOWN"},"a:1/1":{"state":"UP"}}}"#;
         let report = serde_json::from_str::<Statistics>(text).unwrap().report(&topics);
         let id = |index| PartitionId { stream: "telemetry".into(), index };
-        let expected = Report { joined: true, ends: [(id(0), 42)].into(), committed: [(id(1), 7)].into() };
+        let (ends, committed) = ([(id(0), 42)].into(), [(id(1), 7)].into());
+        let expected = Report { joined: true, reachable: true, ends, committed };
         assert_eq!(report, expected);
         let empty = serde_json::from_str::<Statistics>("{}").unwrap().report(&topics);
         assert_eq!(empty, Report::default());

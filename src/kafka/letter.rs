@@ -1,6 +1,7 @@
 //! A dead letter: a record that could not be read, or an alert that a sink will never take.
 //!
-//! On the wire the value is what it was, byte for byte, and headers say where it came from and why it is here.
+//! On the wire the value is what it was, byte for byte, and headers say where it came from and why it is
+//! here.
 
 use std::sync::Arc;
 
@@ -26,7 +27,13 @@ pub struct Letter {
 
 impl Letter {
     /// For a record that could not be read.
-    pub fn reject(ticket: u64, partition: &PartitionId, topic: &str, key: Option<&[u8]>, reject: Reject) -> Letter {
+    pub fn reject(
+        ticket: u64,
+        partition: &PartitionId,
+        topic: &str,
+        key: Option<&[u8]>,
+        reject: Reject,
+    ) -> Letter {
         Letter {
             ticket,
             key: key.map(<[u8]>::to_vec),
@@ -88,10 +95,12 @@ mod tests {
         let letter = Letter::reject(9, &partition, "vehicle.uds", Some(b"V1"), reject(b"{\"a\" 1}\xff"));
         assert_eq!(letter.key.as_deref(), Some(&b"V1"[..]));
         assert_eq!(letter.value, b"{\"a\" 1}\xff");
-        let headers: Vec<String> = letter.headers.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        let headers: Vec<String> =
+            letter.headers.iter().map(|(name, text)| format!("{name}={text}")).collect();
         assert_eq!(
             headers.join(" "),
-            "stream=diagnostics topic=vehicle.uds partition=3 offset=81210 reason=syntax detail=expected a colon at=17"
+            "stream=diagnostics topic=vehicle.uds partition=3 offset=81210 reason=syntax \
+             detail=expected a colon at=17"
         );
     }
 

@@ -1,7 +1,9 @@
-//! The only home of rdkafka: settings, checks of topics, the consumer of a worker, the producer of dead letters.
+//! The only home of rdkafka: settings, checks of topics, the consumer of a worker, the producer of dead
+//! letters.
 //!
 //! Nothing here reads a clock or decides when to do something: `runtime/thread.rs` does.
 
+pub mod complaints;
 pub mod consumer;
 pub mod letter;
 pub mod mock;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
 
+pub use complaints::Complaints;
 pub use consumer::{Consumer, Message, Note, Polled};
 pub use letter::Letter;
 pub use producer::{Outcome, Producer};
@@ -70,7 +73,9 @@ impl Topics {
         for (stream, topic) in pairs {
             if !is_topic_name(&topic) {
                 let message = format!("stream \"{stream}\": \"{topic}\" cannot be the name of a topic");
-                return Err(Error::new(message).hint("letters, digits, dot, underscore and hyphen, at most 249"));
+                return Err(
+                    Error::new(message).hint("letters, digits, dot, underscore and hyphen, at most 249")
+                );
             }
             if let Some(other) = all.streams.insert(topic.clone(), stream.clone()) {
                 let message = format!("streams \"{other}\" and \"{stream}\" both read topic \"{topic}\"");

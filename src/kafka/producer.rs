@@ -2,18 +2,20 @@
 //!
 //! It never gives up on a letter by itself; when to try again is its caller's to decide.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
+};
 
 use super::consumer::log;
 use super::settings::config_error;
-use super::{Error, Letter, Settings, explain};
+use super::{Complaints, Error, Letter, Settings, explain};
 
 /// What became of a letter.
 #[derive(Debug)]
@@ -26,8 +28,8 @@ pub enum Outcome {
     TooLong(Letter),
 }
 
-#[derive(Default)]
 struct Context {
+    complaints: Arc<Complaints>,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
@@ -42,9 +44,8 @@ impl ClientContext for Context {
         log(level, facility, message);
     }
 
-    // The consumer beside it talks to the same cluster and has said so already.
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "kafka", "producer: {error}: {reason}");
+        self.complaints.about(&error, reason);
     }
 }
 
@@ -77,15 +78,17 @@ pub struct Producer {
 
 impl Producer {
     /// Under a client name. Talks to nobody yet: errors are those of settings.
-    pub fn open(settings: &Settings, name: &str) -> Result<Producer, Error> {
+    pub fn open(settings: &Settings, complaints: &Arc<Complaints>, name: &str) -> Result<Producer, Error> {
+        let context = Context { complaints: complaints.clone(), outcomes: Mutex::default() };
         let inner = settings
             .producer_config(name)
-            .create_with_context(Context::default())
+            .create_with_context(context)
             .map_err(|error| config_error(&error))?;
         Ok(Producer { inner, topic: settings.dead_letter_topic.clone() })
     }
 
-    /// Hands a letter over. `Err` gives it back: the local queue is full. Any other outcome comes from [`poll`].
+    /// Hands a letter over. `Err` gives it back: the local queue is full. Any other outcome comes from
+    /// [`poll`].
     ///
     /// [`poll`]: Producer::poll
     pub fn send(&self, letter: Letter) -> Result<(), Letter> {
@@ -93,7 +96,8 @@ impl Producer {
             headers.insert(Header { key, value: Some(text.as_str()) })
         });
         let (key, value) = (letter.key.clone(), letter.value.clone());
-        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(letter)).payload(&value).headers(headers);
+        let record =
+            BaseRecord::with_opaque_to(&self.topic, Box::new(letter)).payload(&value).headers(headers);
         let record = match &key {
             Some(key) => record.key(key),
             None => record,

@@ -214,7 +214,8 @@ impl Settings {
 
     /// Whether the broker, not the members, assigns partitions (KIP-848): other settings exist then.
     fn broker_assigns(&self) -> bool {
-        let protocol = self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
+        let protocol =
+            self.consumer.0.get("group.protocol").or_else(|| self.settings.0.get("group.protocol"));
         protocol.is_some_and(|value| value.eq_ignore_ascii_case("consumer"))
     }
 
@@ -238,7 +239,10 @@ impl Settings {
         if !self.broker_assigns() {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", "10000");
+                // How long a member may be out of reach before its partitions go to others. Short: an outage
+                // of the broker makes windows start cold. Long: after a crash of a process its partitions
+                // wait.
+                .set("session.timeout.ms", "45000");
         }
         self.apply(&mut config, &self.consumer);
         config
@@ -280,8 +284,10 @@ mod tests {
 
     #[test]
     fn ours_are_defaults_and_the_users_win() {
-        let text = "brokers = \"a:1\"\n[settings]\n\"security.protocol\" = \"ssl\"\n[consumer]\n\"fetch.min.bytes\" = 7\n\
-                    \"session.timeout.ms\" = 30000\n[producer]\n\"linger.ms\" = 1\n\"enable.idempotence\" = true\n";
+        let text = "brokers = \"a:1\"\n[settings]\n\"security.protocol\" = \"ssl\"\n[consumer]\n\
+                    \"fetch.min.bytes\" = 7\n\
+                    \"session.timeout.ms\" = 30000\n[producer]\n\"linger.ms\" = 1\n\
+                    \"enable.idempotence\" = true\n";
         let s = settings(text);
         let consumer = s.consumer_config("w");
         assert_eq!(consumer.get("auto.offset.reset"), Some("error"));

@@ -1,11 +1,13 @@
-//! Questions to the cluster before anything starts: do the topics exist, how many partitions have they, who writes
-//! their timestamps; and the one topic that is made if it is missing.
+//! Questions to the cluster before anything starts: do the topics exist, how many partitions have they, who
+//! writes their timestamps; and the one topic that is made if it is missing.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -26,7 +28,7 @@ pub struct TopicInfo {
     pub stream: Arc<str>,
     /// Its topic.
     pub topic: String,
-    /// How many partitions the topic has.
+    /// How many partitions the topic has; 0 = it does not exist.
     pub partitions: usize,
     /// Whether the broker writes the timestamps; none = it would not say.
     pub broker_time: Option<bool>,
@@ -39,13 +41,13 @@ impl TopicInfo {
             return None;
         }
         let message = format!(
-            "topic \"{}\" is CreateTime: producers write its clock, so that one of them can push the time of a whole \
-             partition ahead, and windows close early",
+            "topic \"{}\" is CreateTime: a producer that writes a wrong time can close windows \
+             of others early",
             self.topic
         );
         Some(Error::new(message).hint(format!(
-            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} --add-config \
-             message.timestamp.type=LogAppendTime",
+            "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} \
+             --add-config message.timestamp.type=LogAppendTime",
             self.topic
         )))
     }
@@ -79,23 +81,21 @@ impl<'a> Cluster<'a> {
         Ok(Cluster { client, settings, handle })
     }
 
-    /// All topics that streams read, sorted by stream. The second list holds the (stream, topic) that do not exist.
-    /// An error means that nobody answered.
-    pub fn inspect(&self, topics: &Topics) -> Result<(Vec<TopicInfo>, Vec<(Arc<str>, String)>), Error> {
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
+    /// All topics that streams read, sorted by stream, also those that do not exist. An error means that
+    /// nobody answered.
+    pub fn inspect(&self, topics: &Topics) -> Result<Vec<TopicInfo>, Error> {
+        let mut all = Vec::new();
         for (stream, topic) in topics.iter() {
-            match self.partitions(topic)? {
-                Some(partitions) => found.push(TopicInfo {
-                    stream: stream.clone(),
-                    topic: topic.to_string(),
-                    partitions,
-                    broker_time: None,
-                }),
-                None => missing.push((stream.clone(), topic.to_string())),
-            }
+            let partitions = self.partitions(topic)?.unwrap_or(0);
+            all.push(TopicInfo {
+                stream: stream.clone(),
+                topic: topic.into(),
+                partitions,
+                broker_time: None,
+            });
         }
-        self.clocks(&mut found);
-        Ok((found, missing))
+        self.clocks(&mut all);
+        Ok(all)
     }
 
     /// How many partitions a topic has; none if it does not exist.
@@ -117,7 +117,11 @@ impl<'a> Cluster<'a> {
     }
 
     /// Best effort: a cluster that does not tell leaves it unknown.
-    fn clocks(&self, found: &mut [TopicInfo]) {
+    fn clocks(&self, all: &mut [TopicInfo]) {
+        let mut found: Vec<&mut TopicInfo> = all.iter_mut().filter(|info| info.partitions > 0).collect();
+        if found.is_empty() {
+            return;
+        }
         let names: Vec<ResourceSpecifier<'_>> =
             found.iter().map(|info| ResourceSpecifier::Topic(&info.topic)).collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
@@ -157,8 +161,10 @@ impl<'a> Cluster<'a> {
         if self.asked_into_being(topic)? {
             return Ok(());
         }
-        Err(Error::new(format!("the dead-letter topic \"{topic}\" does not exist and cannot be created: {why}"))
-            .hint(create_command(&self.settings.brokers, topic, 1)))
+        Err(Error::new(format!(
+            "the dead-letter topic \"{topic}\" does not exist and cannot be created: {why}"
+        ))
+        .hint(create_command(&self.settings.brokers, topic, 1)))
     }
 
     /// A broker that makes topics by itself makes this one when an ordinary producer asks for it.
@@ -185,8 +191,8 @@ fn broker_writes(topic: &ConfigResource) -> Option<bool> {
 /// The command that makes a topic.
 pub fn create_command(brokers: &str, topic: &str, partitions: usize) -> String {
     format!(
-        "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} --config \
-         message.timestamp.type=LogAppendTime"
+        "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} \
+         --config message.timestamp.type=LogAppendTime"
     )
 }
 
@@ -204,7 +210,9 @@ mod tests {
         };
         let warning = info.clock_warning("k:9092").unwrap();
         assert!(warning.message.contains("\"cars\" is CreateTime"), "{warning}");
-        assert!(warning.hint.contains("--entity-name cars --add-config message.timestamp.type=LogAppendTime"));
+        assert!(
+            warning.hint.contains("--entity-name cars --add-config message.timestamp.type=LogAppendTime")
+        );
         info.broker_time = Some(true);
         assert_eq!(info.clock_warning("k:9092"), None);
         info.broker_time = None;

@@ -9,8 +9,22 @@ const LONGEST: u64 = 3_600_000_000;
 
 /// Upper bounds of the buckets that are shown, in microseconds.
 pub(super) const BOUNDS: [u64; 16] = [
-    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000, 300_000_000,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
 ];
 
 /// Latencies in microseconds, to two digits; none recorded costs nothing.
@@ -106,6 +120,9 @@ mod tests {
         sum.merge(&other);
         sum.merge(&Latency::default());
         assert_eq!(sum.buckets(), both.buckets());
-        assert_eq!((sum.count(), sum.sum(), sum.quantile(0.5)), (both.count(), both.sum(), both.quantile(0.5)));
+        assert_eq!(
+            (sum.count(), sum.sum(), sum.quantile(0.5)),
+            (both.count(), both.sum(), both.quantile(0.5))
+        );
     }
 }

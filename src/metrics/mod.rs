@@ -1,7 +1,8 @@
-//! Numbers for the people who run this: what workers publish once a second, and the text that Prometheus scrapes.
+//! Numbers for the people who run this: what workers publish once a second, and the text that Prometheus
+//! scrapes.
 //!
-//! Nothing here is counted on the hot path: workers own plain counters and lend copies; text is made when it is asked
-//! for. A VIN, or anything else that names somebody, is never a label.
+//! Nothing here is counted on the hot path: workers own plain counters and lend copies; text is made when it
+//! is asked for. A VIN, or anything else that names somebody, is never a label.
 
 mod latency;
 mod text;
@@ -27,13 +28,17 @@ pub struct Status {
     pub at: Timestamp,
     /// Whether the group has taken the worker in; false while partitions change hands.
     pub joined: bool,
-    /// When the group last had.
+    /// When the group last had; 1970 = not yet.
     pub joined_at: Timestamp,
-    /// Since when reading has been stopped because nothing more could be handed to sinks or to the dead-letter topic.
+    /// When some broker last answered.
+    pub reached_at: Timestamp,
+    /// Since when reading has been stopped because nothing more could be handed to sinks or to the
+    /// dead-letter topic.
     pub held_since: Option<Timestamp>,
     /// The partitions it owns.
     pub partitions: BTreeMap<PartitionId, Reading>,
-    /// What its worker has counted since it started; never falls, also when a partition goes to somebody else.
+    /// What its worker has counted since it started; never falls, also when a partition goes to somebody
+    /// else.
     pub totals: Totals,
     /// From event to alert.
     pub event_to_alert: Latency,

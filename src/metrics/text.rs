@@ -43,7 +43,14 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, name: &'static str, help: &str, kind: MetricType, mut metric: Metric, labels: Labels<'_>) {
+    fn add(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        kind: MetricType,
+        mut metric: Metric,
+        labels: Labels<'_>,
+    ) {
         metric.set_label(labels.iter().map(|(name, value)| label(name, value)).collect());
         let family = self.families.entry(name).or_insert_with(|| {
             let mut family = MetricFamily::default();
@@ -107,7 +114,12 @@ impl Page {
             let labels = [("stream", &*id.stream), ("partition", index.as_str())];
             self.counter("fleetwarden_records_total", "Records read.", &labels, counts.records);
             self.counter("fleetwarden_events_total", "Events decoded from records.", &labels, counts.events);
-            self.counter("fleetwarden_record_bytes_total", "Bytes of the records read.", &labels, counts.bytes);
+            self.counter(
+                "fleetwarden_record_bytes_total",
+                "Bytes of the records read.",
+                &labels,
+                counts.bytes,
+            );
         }
         let mut shown: BTreeSet<PartitionId> = BTreeSet::new();
         for worker in &overview.workers {
@@ -123,7 +135,9 @@ impl Page {
                     self.gauge("fleetwarden_consumer_lag_records", help, &labels, lag as f64);
                 }
                 // Before the first record there is no stream time.
-                if let Some(counts) = worker.totals.partitions.get(id).filter(|counts| counts.stream_time.0 > 0) {
+                if let Some(counts) =
+                    worker.totals.partitions.get(id).filter(|counts| counts.stream_time.0 > 0)
+                {
                     let help = "Stream time of a partition, in seconds since 1970.";
                     let seconds = counts.stream_time.0 as f64 / 1e6;
                     self.gauge("fleetwarden_stream_time_seconds", help, &labels, seconds);
@@ -187,7 +201,12 @@ impl Page {
             alerts.entry(rule.severity).or_default();
             for (severity, n) in alerts {
                 let labels = [("rule", rule.id.as_str()), ("severity", severity.name())];
-                self.counter("fleetwarden_alerts_total", "Alerts, by the severity that they say.", &labels, n);
+                self.counter(
+                    "fleetwarden_alerts_total",
+                    "Alerts, by the severity that they say.",
+                    &labels,
+                    n,
+                );
             }
             let labels = [("rule", rule.id.as_str())];
             let help = "Findings that suppression folded into another alert.";
@@ -215,7 +234,12 @@ impl Page {
     fn sinks(&mut self, overview: &Overview) {
         for sink in &overview.sinks {
             let labels = [("sink", &*sink.name)];
-            self.counter("fleetwarden_sink_delivered_total", "Alerts that a sink took.", &labels, sink.delivered);
+            self.counter(
+                "fleetwarden_sink_delivered_total",
+                "Alerts that a sink took.",
+                &labels,
+                sink.delivered,
+            );
             let help = "Attempts at a sink that were made again.";
             self.counter("fleetwarden_sink_retries_total", help, &labels, sink.retried);
             let help = "Alerts that a sink will never take; they are dead letters.";
@@ -238,7 +262,8 @@ impl Page {
         for (index, worker) in overview.workers.iter().enumerate() {
             let index = index.to_string();
             let held = if worker.held_since.is_some() { 1.0 } else { 0.0 };
-            let help = "1 while a worker does not read because sinks or the dead-letter topic take nothing more.";
+            let help =
+                "1 while a worker does not read because sinks or the dead-letter topic take nothing more.";
             self.gauge("fleetwarden_worker_held", help, &[("worker", &index)], held);
             let help = "Partitions that a worker owns.";
             let owned = worker.partitions.len() as f64;
@@ -294,7 +319,8 @@ pub(crate) mod tests {
         for index in 0..2 {
             let rejects = [(RejectReason::Syntax, 3), (RejectReason::Utf8, 1)].into();
             let stream_time = Timestamp(7_000_000);
-            let counts = PartitionCounters { records: 10, events: 12, rejects, stream_time, ..Default::default() };
+            let counts =
+                PartitionCounters { records: 10, events: 12, rejects, stream_time, ..Default::default() };
             worker.totals.partitions.insert(id("telemetry", index), counts);
             let reading = Reading { stuck_since: None, next_offset: Some(10), end: Some(15) };
             worker.partitions.insert(id("telemetry", index), reading);

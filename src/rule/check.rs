@@ -1,8 +1,8 @@
 //! Finds every problem of every rule file, and compiles what has none.
 //!
-//! One pass a file: `keys` (which keys there are), `header` (what alerts say), `names` (lets), then the kind's table.
-//! Expressions are read by `expr::parse`; nothing here looks at SQL. A rule with an error is left out, the others are
-//! compiled all the same, so that one run shows everything.
+//! One pass a file: `keys` (which keys there are), `header` (what alerts say), `names` (lets), then the
+//! kind's table. Expressions are read by `expr::parse`; nothing here looks at SQL. A rule with an error is
+//! left out, the others are compiled all the same, so that one run shows everything.
 
 mod build;
 mod fingerprint;
@@ -45,15 +45,16 @@ pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
     for (each, table) in &tables {
         let path = each.source.path.as_str();
         let id = file::rule_id(path);
-        if let Some(first) = ids.get(&id) {
-            problems.push(double_id(path, &id, first));
-            continue;
-        }
         let lets = shared.get(file::folder(path)).map_or(&[][..], Vec::as_slice);
-        if let Some((rule, tests)) = build::compile(&id, path, table, lets, schemas, &mut problems) {
-            rules.insert(id.clone(), (rule, tests, path.to_string()));
+        let compiled = build::compile(&id, path, table, lets, schemas, &mut problems);
+        match (ids.get(&id), compiled) {
+            (Some(first), _) => problems.push(double_id(path, &id, first)),
+            (None, Some((rule, tests))) => {
+                rules.insert(id.clone(), (rule, tests, path.to_string()));
+            }
+            (None, None) => {}
         }
-        ids.insert(id, path);
+        ids.entry(id).or_insert(path);
     }
     finish(rules, schemas, problems)
 }

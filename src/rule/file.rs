@@ -1,7 +1,7 @@
 //! A rule file as it was typed, with the place of everything.
 //!
-//! Reads files and turns TOML into a tree that knows where each key and value stands. It does not know which keys
-//! mean what: that is `check`.
+//! Reads files and turns TOML into a tree that knows where each key and value stands. It does not know which
+//! keys mean what: that is `check`.
 
 use std::fs;
 use std::io;
@@ -130,8 +130,8 @@ pub fn is_shared(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name == SHARED)
 }
 
-/// Reads files, and all `*.toml` below directories, sorted by path. A directory without a rule is an error, as is a
-/// path that does not exist.
+/// Reads files, and all `*.toml` below directories, sorted by path. A directory without a rule is an error,
+/// as is a path that does not exist.
 pub fn read(paths: &[PathBuf]) -> io::Result<Vec<RuleFile>> {
     let mut found = Vec::new();
     for path in paths {
@@ -260,5 +260,72 @@ impl Reader<'_> {
             start: verbatim.then_some(span.start + start),
             span,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(text: &str) -> Table {
+        let mut problems = Vec::new();
+        let table = parse(&Source { path: "t.toml".into(), text: text.into() }, &mut problems);
+        assert_eq!(problems, []);
+        table.unwrap()
+    }
+
+    /// What stands in the file at the place of a part of a key's text.
+    fn at(text: &str, key: &str, part: Span) -> String {
+        match &parse_text(text).get(key).unwrap().item.value {
+            ItemValue::Text(found) => text[found.place(part)].to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_text_has_its_place_in_the_file() {
+        assert_eq!(at("a = 1\nk = \"ab cd\"", "k", 3..5), "cd");
+        assert_eq!(at("k = 'ab cd'", "k", 3..5), "cd");
+        assert_eq!(at("k = '''\nab\ncd\n'''", "k", 3..5), "cd");
+        assert_eq!(at("k = \"\"\"ab cd\"\"\"", "k", 3..5), "cd");
+        assert_eq!(at("k = \"ä\\tcd\"", "k", 3..5), "\"ä\\tcd\"");
+        assert_eq!(at("k = \"\"", "k", 0..0), "");
+    }
+
+    #[test]
+    fn keys_keep_the_order_of_the_file() {
+        let table = parse_text("z = 1\na = 2\n[t]\ny = 1\nb = 2\n");
+        let keys: Vec<&str> = table.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["z", "a", "t"]);
+        let huge = parse_text("n = 99999999999999999999\nh = 0x10\n");
+        assert!(matches!(huge.entries[0].item.value, ItemValue::BigInt(_)));
+        assert_eq!(huge.entries[1].item.value, ItemValue::Int(16));
+    }
+
+    #[test]
+    fn every_syntax_error_is_told() {
+        let mut problems = Vec::new();
+        let text = "a = 1\na = 2\nb = \n[c\n";
+        assert!(parse(&Source { path: "t".into(), text: text.into() }, &mut problems).is_none());
+        assert!(problems.len() >= 2, "{problems:#?}");
+    }
+
+    #[test]
+    fn ids_and_folders() {
+        assert_eq!((rule_id("rules/a/b.toml"), folder("rules/a/b.toml")), ("b".into(), "rules/a"));
+        assert_eq!((rule_id("b.toml"), folder("b.toml")), ("b".into(), ""));
+        assert!(is_shared("a/_shared.toml") && !is_shared("a/shared.toml"));
+    }
+
+    #[test]
+    fn files_and_folders_are_read_in_order() {
+        let files = read(&["testdata/bad".into(), "testdata/bad/sql-syntax.toml".into()]).unwrap();
+        let paths: Vec<&str> = files.iter().map(|file| file.source.path.as_str()).collect();
+        assert!(paths.is_sorted() && paths.len() > 25);
+        assert!(paths.contains(&"testdata/bad/again/column-unknown.toml"));
+        let one = read(&["testdata/bad/shared/let-hides-shared.toml".into()]).unwrap();
+        assert_eq!(one.len(), 2, "a file named alone brings the names it shares");
+        assert!(read(&["testdata/none".into()]).is_err());
+        assert!(read(&["src/rule/check".into()]).unwrap_err().to_string().contains("no rule"));
     }
 }

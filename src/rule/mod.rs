@@ -1,7 +1,7 @@
 //! A rule set: what TOML files become once every problem has been found.
 //!
-//! `file` (what was typed, with its place) → `check` (all problems) → `expr` (SQL → total expressions) → `scan`
-//! (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
+//! `file` (what was typed, with its place) → `check` (all problems) → `expr` (SQL → total expressions) →
+//! `scan` (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
 
 pub mod check;
 pub mod expr;
@@ -12,12 +12,13 @@ pub mod having;
 pub mod mapping;
 pub mod notation;
 pub mod scan;
+pub mod shipped;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::{EntityType, RuleInfo, Severity};
-use crate::diagnostic::{Diagnostic, Gravity, Source};
+use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{Micros, Type};
 use crate::schema::Schema;
 use expr::node::Node;
@@ -41,7 +42,8 @@ impl RuleSet {
     }
 }
 
-/// Compiles what is evaluated once per batch, for every stream that a rule reads; and why a stream's rules cannot be.
+/// Compiles what is evaluated once per batch, for every stream that a rule reads; and why a stream's rules
+/// cannot be.
 pub fn scans(
     rules: &[Arc<Rule>],
     schemas: &[Arc<Schema>],
@@ -131,8 +133,8 @@ pub struct KeyPart {
 pub struct EntityPart {
     /// Its type, from the schema.
     pub kind: EntityType,
-    /// Column of `Picked::values`. Below the key's length it is known at a close as well; any other is known only
-    /// where a row fires.
+    /// Column of `Picked::values`. Below the key's length it is known at a close as well; any other is known
+    /// only where a row fires.
     pub value: usize,
 }
 
@@ -163,8 +165,8 @@ pub struct Threshold {
     pub aggregates: Vec<Aggregate>,
     /// Rings of exact counts, one per FILTER.
     pub rings: Vec<Ring>,
-    /// The judgement: `Op::Aggregate(i)` is an aggregate, `Op::Input(c)` a column of `Picked::values` that belongs to
-    /// the key.
+    /// The judgement: `Op::Aggregate(i)` is an aggregate, `Op::Input(c)` a column of `Picked::values` that
+    /// belongs to the key.
     pub having: Node,
     /// The first count of `having` (index into `aggregates`), whose value is the alert's `count`.
     pub count: Option<usize>,
@@ -184,7 +186,8 @@ pub enum Window {
 pub struct Aggregate {
     /// What it computes.
     pub func: AggFunc,
-    /// Its argument: column of `Picked::values`; none for `count(*)`. (`count(x)` is `count(*) FILTER (WHERE x IS NOT NULL)`.)
+    /// Its argument: column of `Picked::values`; none for `count(*)`. (`count(x)` is `count(*) FILTER (WHERE
+    /// x IS NOT NULL)`.)
     pub arg: Option<usize>,
     /// Type of its argument; `Null` without one.
     pub arg_type: Type,
@@ -259,7 +262,8 @@ pub enum When {
 pub struct Suppress {
     /// Length of a period of stream time.
     pub span: Micros,
-    /// Columns of `Picked::values` whose values a period belongs to; for a threshold, parts of the key. None = the key.
+    /// Columns of `Picked::values` whose values a period belongs to; for a threshold, parts of the key. None
+    /// = the key.
     pub by: Option<Vec<usize>>,
 }
 
@@ -329,17 +333,5 @@ pub struct Loaded {
 
 /// Compiles rule files against schemas; every problem of every file is found in one go.
 pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
-    let mut loaded = check::load(files, schemas);
-    for test in &loaded.tests {
-        let Err(problems) = notation::parse(&test.events, &test.name) else { continue };
-        loaded.problems.extend(problems.into_iter().map(|problem| Diagnostic {
-            gravity: Gravity::Error,
-            file: test.file.clone(),
-            span: test.events_at + problem.span.start..test.events_at + problem.span.end,
-            message: format!("test \"{}\": {}", test.name, problem.message),
-            hint: problem.hint,
-        }));
-    }
-    loaded.problems.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
-    loaded
+    check::load(files, schemas)
 }

@@ -3,10 +3,11 @@
 //! ```text
 //! AT [xN [every D]] [late D] [for NAME in A..B] [STREAM] JSON       AT tick       # comment
 //! ```
-//! `AT` is `+D` after 2025-01-01T00:00:00Z, the broker time; `late D` sets the event time to AT − D (negative: the future);
-//! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the JSON `${…}` is
-//! replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`, whose choices depend on the
-//! test's name only. `tick` moves stream time; nothing else does at the end.
+//! `AT` is `+D` after 2025-01-01T00:00:00Z, the broker time; `late D` sets the event time to AT − D
+//! (negative: the future);
+//! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the
+//! JSON `${…}` is replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`,
+//! whose choices depend on the test's name only. `tick` moves stream time; nothing else does at the end.
 
 use std::ops::Range;
 
@@ -201,7 +202,7 @@ fn substitute(json: &str, scope: &Scope<'_>) -> Result<String, Wrong> {
         let (before, tail) = (&rest[..at], &rest[at + 2..]);
         out.push_str(before);
         let end = tail.find('}').ok_or_else(|| ("\"${\" is not closed".to_owned(), GRAMMAR))?;
-        let mut parser = Parser { text: tail[..end].as_bytes(), at: 0, scope, nth };
+        let mut parser = Parser { text: &tail.as_bytes()[..end], at: 0, scope, nth };
         let value = parser.sum()?;
         if parser.peek().is_some() {
             return Err((format!("cannot read \"${{{}}}\"", &tail[..end]), HELP));

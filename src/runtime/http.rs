@@ -1,7 +1,8 @@
 //! `/metrics`, `/livez`, `/readyz`: what the program says about itself to machines.
 //!
-//! Live is a program that need not be restarted; ready is one that reads everything it should. A sink that takes
-//! nothing makes it neither dead nor unready: detection goes on, alerts wait in Kafka, and the answer says so.
+//! Live is a program that need not be restarted; ready is one that reads everything it should. A sink that
+//! takes nothing makes it neither dead nor unready: detection goes on, alerts wait in Kafka, and the answer
+//! says so.
 
 use std::sync::Arc;
 
@@ -85,6 +86,11 @@ fn why_not_ready(view: &View) -> Vec<String> {
         reasons.push("no worker runs".into());
     }
     for (index, worker) in view.overview.workers.iter().enumerate() {
+        let unreached = view.now.0.saturating_sub(worker.reached_at.0);
+        if unreached > PATIENCE {
+            reasons.push(format!("worker {index} has not reached Kafka for {} s", unreached / SECOND));
+            continue;
+        }
         if !worker.joined && view.now.0.saturating_sub(worker.joined_at.0) > PATIENCE {
             reasons.push(format!("worker {index} is not in the consumer group"));
         }
@@ -92,6 +98,8 @@ fn why_not_ready(view: &View) -> Vec<String> {
             let stuck = reading.stuck_since.map_or(0, |since| view.now.0.saturating_sub(since.0));
             if stuck > PATIENCE {
                 reasons.push(format!("{partition} has not been read for {} s", stuck / SECOND));
+            } else if reading.next_offset.is_none() {
+                reasons.push(format!("{partition} is being taken over"));
             }
         }
     }
@@ -108,7 +116,8 @@ fn describe(view: &View, reasons: &[String]) -> Json {
         .iter()
         .map(|sink| {
             let blocked = sink.blocked.as_ref();
-            let blocked = blocked.map(|b| json!({ "since": b.since.rfc3339(), "why": b.why, "mend": b.mend }));
+            let blocked =
+                blocked.map(|b| json!({ "since": b.since.rfc3339(), "why": b.why, "mend": b.mend }));
             (sink.name.to_string(), json!({ "waiting": sink.waiting, "blocked": blocked }))
         })
         .collect();
@@ -134,7 +143,7 @@ mod tests {
 
     fn view(now: i64) -> View {
         let at = Timestamp(now);
-        let worker = Status { at, joined: true, joined_at: at, ..Status::default() };
+        let worker = Status { at, joined: true, joined_at: at, reached_at: at, ..Status::default() };
         let overview = Overview { workers: vec![worker], ..Overview::default() };
         View { overview, started: Timestamp(0), now: at, ..View::default() }
     }
@@ -148,6 +157,8 @@ mod tests {
         assert!(why_not_ready(&outside).is_empty(), "a change of hands takes a moment");
         outside.overview.workers[0].joined_at = Timestamp(now - 11 * SECOND);
         assert_eq!(why_not_ready(&outside), ["worker 0 is not in the consumer group"]);
+        outside.overview.workers[0].reached_at = Timestamp(now - 12 * SECOND);
+        assert_eq!(why_not_ready(&outside), ["worker 0 has not reached Kafka for 12 s"]);
         let mut stuck = view(now);
         let partition = PartitionId { stream: "telemetry".into(), index: 3 };
         let reading = |ago| Reading {
@@ -159,6 +170,9 @@ mod tests {
         assert!(why_not_ready(&stuck).is_empty());
         stuck.overview.workers[0].partitions.insert(partition, reading(12));
         assert_eq!(why_not_ready(&stuck), ["telemetry/3 has not been read for 12 s"]);
+        let fresh = Reading { next_offset: None, ..reading(1) };
+        stuck.overview.workers[0].partitions.values_mut().for_each(|reading| *reading = fresh);
+        assert_eq!(why_not_ready(&stuck), ["telemetry/3 is being taken over"]);
         assert!(why_not_live(&stuck).is_empty());
         assert_eq!(why_not_ready(&View::default()), ["no worker runs"]);
     }

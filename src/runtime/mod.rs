@@ -6,4 +6,5 @@ pub mod outbox;
 pub mod replay;
 pub mod run;
 pub mod thread;
+pub mod totals;
 pub mod worker;

@@ -1,8 +1,9 @@
-//! What a worker's thread has handed out and not yet heard of: parcels on their way to sinks, dead letters on theirs.
+//! What a worker's thread has handed out and not yet heard of: parcels on their way to sinks, dead letters on
+//! theirs.
 //!
-//! Knows for every stamp how much is still open, keeps what could not be handed over, and says when there is too much
-//! of it. What was handed out for a partition before it changed hands is forgotten: whatever is heard of it later
-//! belongs to nobody.
+//! Knows for every stamp how much is still open, keeps what could not be handed over, and says when there is
+//! too much of it. What was handed out for a partition before it changed hands is forgotten: whatever is
+//! heard of it later belongs to nobody.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::delivery::{Parcel, Report};
 use crate::alert::Alert;
 use crate::event::{PartitionId, Reject, Stamp, Timestamp};
-use crate::kafka::{Error, Letter, Outcome, Producer, Settings};
+use crate::kafka::{Complaints, Error, Letter, Outcome, Producer, Settings};
 use crate::metrics::DeadLetters;
 
 /// Hands a parcel to delivery, or gives it back: some queue is full.
@@ -30,6 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Everything under way.
 pub struct Outbox {
     settings: Arc<Settings>,
+    complaints: Arc<Complaints>,
     name: String,
     offer: Offer,
     producer: Producer,
@@ -61,10 +63,16 @@ struct Ticket {
 
 impl Outbox {
     /// An empty one, with a producer under that client name.
-    pub fn open(settings: Arc<Settings>, name: &str, offer: Offer) -> Result<Outbox, Error> {
-        let producer = Producer::open(&settings, name)?;
+    pub fn open(
+        settings: Arc<Settings>,
+        complaints: Arc<Complaints>,
+        name: &str,
+        offer: Offer,
+    ) -> Result<Outbox, Error> {
+        let producer = Producer::open(&settings, &complaints, name)?;
         Ok(Outbox {
             settings,
+            complaints,
             name: name.to_string(),
             offer,
             producer,
@@ -158,7 +166,9 @@ impl Outbox {
 
     /// Whether everything has its outcome.
     pub fn idle(&self) -> bool {
-        self.parcels.is_empty() && self.letters.is_empty() && self.lanes.values().all(|lane| lane.open.is_empty())
+        self.parcels.is_empty()
+            && self.letters.is_empty()
+            && self.lanes.values().all(|lane| lane.open.is_empty())
     }
 
     /// Dead letters so far.
@@ -246,7 +256,7 @@ impl Outbox {
 
     fn renew(&mut self, reason: &str, now: Instant, done: &mut Vec<Stamp>) {
         tracing::error!("the producer of dead letters is broken, and replaced: {reason}");
-        match Producer::open(&self.settings, &self.name) {
+        match Producer::open(&self.settings, &self.complaints, &self.name) {
             Ok(fresh) => {
                 for outcome in std::mem::replace(&mut self.producer, fresh).abandon() {
                     self.judge(outcome, now, done);

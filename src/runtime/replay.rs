@@ -54,6 +54,11 @@ impl Replay {
         self.worker.partitions()
     }
 
+    /// Events decoded so far.
+    pub fn events(&self) -> u64 {
+        self.worker.events()
+    }
+
     /// What it has seen so far.
     pub fn totals(&self) -> Totals {
         self.worker.totals()

@@ -20,7 +20,7 @@ use super::thread::{self, Setup, wall};
 use super::worker::{Exchange, Worker};
 use crate::alert::Alert;
 use crate::event::{Limits, Timestamp};
-use crate::kafka::{self, Cluster, Error, Topics};
+use crate::kafka::{self, Cluster, Complaints, Error, Topics};
 use crate::metrics::{Overview, RuleRow, Status};
 use crate::rule::{Placement, RuleSet, scans};
 use crate::schema::Schema;
@@ -31,6 +31,9 @@ const QUEUE: usize = 10_000;
 
 /// How long everything may take to stop.
 const STOP: Duration = Duration::from_secs(15);
+
+/// A sink, and its name in the configuration.
+pub type NamedSink = (Arc<str>, Box<dyn Sink>);
 
 /// What is to run.
 pub struct Plan {
@@ -49,7 +52,7 @@ pub struct Plan {
     /// Worker threads.
     pub workers: usize,
     /// Where alerts go, by name.
-    pub sinks: Vec<(Arc<str>, Box<dyn Sink>)>,
+    pub sinks: Vec<NamedSink>,
     /// Gets every alert that delivery has taken, with the wall time at which it was found; for the demo.
     pub tap: Option<Sender<(Arc<Alert>, Timestamp)>>,
     /// Where metrics and health are served; none = nowhere.
@@ -86,8 +89,11 @@ pub enum Ended {
 
 /// The runtime of the edges: sinks and HTTP.
 pub fn edges() -> Result<Runtime, Error> {
-    let built =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("edge").enable_all().build();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("edge")
+        .enable_all()
+        .build();
     built.map_err(|error| Error::new(format!("cannot start threads: {error}")))
 }
 
@@ -99,15 +105,17 @@ impl Running {
         let delivery = Arc::new(Delivery::start(plan.sinks, runtime.handle(), QUEUE));
         let stop = Arc::new(AtomicBool::new(false));
         let (rules, topics, kafka) = (Arc::new(plan.rules), Arc::new(plan.topics), Arc::new(plan.kafka));
+        let complaints: Arc<Complaints> = Arc::default();
         let (mut statuses, mut threads) = (Vec::new(), Vec::new());
         for index in 0..plan.workers.max(1) {
             let status: Arc<Mutex<Status>> = Arc::default();
             let now = wall();
-            *lock(&status) = Status { at: now, joined_at: now, ..Status::default() };
+            *lock(&status) = Status { at: now, reached_at: now, ..Status::default() };
             let setup = Setup {
                 name: format!("fleetwarden-{index}"),
                 settings: kafka.clone(),
                 topics: topics.clone(),
+                complaints: complaints.clone(),
                 worker: Worker::new(rules.clone(), &plan.schemas, &plan.limits, Exchange::InPartition),
                 offer: offer(&delivery, plan.tap.clone()),
                 status: status.clone(),
@@ -142,7 +150,8 @@ impl Running {
         self.shared.overview()
     }
 
-    /// Waits until the process is asked to end, or a worker ends by itself. Asked a second time, it exits at once.
+    /// Waits until the process is asked to end, or a worker ends by itself. Asked a second time, it exits at
+    /// once.
     pub fn wait(&self) -> Result<Ended, Error> {
         let shared = self.shared.clone();
         let failed = |error: std::io::Error| Error::new(format!("cannot listen for signals: {error}"));
@@ -167,8 +176,8 @@ impl Running {
         })
     }
 
-    /// Stops: workers read nothing more, wait a little for sinks, commit, leave the group. True if all of them did in
-    /// time; what was not committed is read again by whoever comes next.
+    /// Stops: workers read nothing more, wait a little for sinks, commit, leave the group. True if all of
+    /// them did in time; what was not committed is read again by whoever comes next.
     pub fn stop(self) -> bool {
         self.stop.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + STOP;
@@ -257,8 +266,8 @@ pub struct Misplaced {
     pub partitions: usize,
 }
 
-/// Rules whose key does not contain the partition key, on topics of more than one partition: a key's rows lie in
-/// several partitions, and no worker sees them all.
+/// Rules whose key does not contain the partition key, on topics of more than one partition: a key's rows lie
+/// in several partitions, and no worker sees them all.
 pub fn misplaced(rules: &RuleSet, topics: &[kafka::TopicInfo]) -> Vec<Misplaced> {
     let partitions = |stream: &str| topics.iter().find(|t| &*t.stream == stream).map_or(0, |t| t.partitions);
     let bad = rules.rules.iter().filter(|rule| rule.placement == Placement::Exchange);
@@ -277,7 +286,7 @@ pub fn without(rules: &RuleSet, gone: &[String], schemas: &[Arc<Schema>]) -> Rul
     RuleSet { hash: rules.hash, scans: scans(&kept, schemas).0, rules: kept }
 }
 
-/// Asks the cluster about all topics. While some are missing and that is to be waited for, asks again until `stop`.
+/// Asks the cluster about all topics. While some are missing and that is to be waited for, asks again.
 pub fn topics(
     cluster: &Cluster<'_>,
     settings: &kafka::Settings,
@@ -285,16 +294,18 @@ pub fn topics(
 ) -> Result<Vec<kafka::TopicInfo>, Error> {
     let mut told = false;
     loop {
-        let (found, missing) = cluster.inspect(topics)?;
+        let all = cluster.inspect(topics)?;
+        let missing: Vec<&kafka::TopicInfo> = all.iter().filter(|topic| topic.partitions == 0).collect();
         if missing.is_empty() {
-            return Ok(found);
+            return Ok(all);
         }
         let names: Vec<String> =
-            missing.iter().map(|(stream, topic)| format!("\"{topic}\" (stream {stream})")).collect();
+            missing.iter().map(|info| format!("\"{}\" (stream {})", info.topic, info.stream)).collect();
         let message = format!("topics that do not exist: {}", names.join(", "));
         if settings.missing_topics == kafka::MissingTopics::Refuse {
-            let commands = missing.iter().map(|(_, topic)| kafka::topics::create_command(&settings.brokers, topic, 4));
-            let commands: Vec<String> = commands.collect();
+            let command =
+                |info: &&kafka::TopicInfo| kafka::topics::create_command(&settings.brokers, &info.topic, 4);
+            let commands: Vec<String> = missing.iter().map(command).collect();
             return Err(Error::new(message).hint(format!(
                 "create them, or say `enabled = false` for a stream, or `missing_topics = \"wait\"`:\n  {}",
                 commands.join("\n  ")
@@ -305,5 +316,104 @@ pub fn topics(
             told = true;
         }
         std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::diagnostic::Source;
+    use crate::kafka::TopicInfo;
+    use crate::kafka::mock::Mock;
+    use crate::rule::{self, RuleFile};
+    use crate::schema;
+
+    fn rules(schemas: &[Arc<Schema>]) -> RuleSet {
+        let head = "title = \"T\"\nseverity = \"high\"\nrisk = 10\nstream = \"telemetry\"\n\
+                    triage = \"x\"\nblind_spots = \"x\"\n";
+        let fast = format!("{head}[match]\nwhere = \"speed > 250\"\nkey = [\"vin\"]\n");
+        let many = format!(
+            "{head}[threshold]\nkey = [\"ignition\"]\nwindow = \"60s\"\nhaving = \"count(*) >= 99\"\n"
+        );
+        let file =
+            |(name, text): (&str, String)| RuleFile { source: Source { path: format!("{name}.toml"), text } };
+        let loaded = rule::load(&[("fast", fast), ("many", many)].map(file), schemas);
+        assert_eq!(loaded.rules.rules.len(), 2, "{:?}", loaded.problems);
+        loaded.rules
+    }
+
+    #[test]
+    fn a_rule_over_several_partitions_is_noticed_and_can_be_left_out() {
+        let schemas = schema::built_in();
+        let rules = rules(&schemas);
+        let topic = |partitions| {
+            let (stream, topic) = ("telemetry".into(), "cars".into());
+            [TopicInfo { stream, topic, partitions, broker_time: None }]
+        };
+        assert_eq!(misplaced(&rules, &topic(1)), []);
+        let found = misplaced(&rules, &topic(3));
+        let expected = Misplaced { rule: "many".into(), stream: "telemetry".into(), partitions: 3 };
+        assert_eq!(found, [expected]);
+        let kept = without(&rules, &["many".into()], &schemas);
+        assert_eq!(kept.rules.iter().map(|rule| rule.info.id.as_str()).collect::<Vec<_>>(), ["fast"]);
+        assert!(kept.scans.contains_key("telemetry"));
+    }
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_record_becomes_an_alert_a_number_and_a_commit() {
+        let mock = Mock::start().unwrap();
+        mock.create_topic("cars", 1).unwrap();
+        let schemas = schema::built_in();
+        let runtime = edges().unwrap();
+        let kafka = kafka::Settings::new(mock.brokers());
+        let names = Topics::new([("telemetry".into(), "cars".to_string())]).unwrap();
+        let cluster = Cluster::open(&kafka, runtime.handle()).unwrap();
+        assert_eq!(topics(&cluster, &kafka, &names).unwrap()[0].partitions, 1);
+        drop(cluster);
+        let (tap, alerts) = channel();
+        let plan = Plan {
+            kafka,
+            topics: names,
+            rules: rules(&schemas),
+            unplaced: Vec::new(),
+            schemas,
+            limits: Limits::default(),
+            workers: 2,
+            sinks: Vec::new(),
+            tap: Some(tap),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        };
+        let running = Running::start(plan, runtime).unwrap();
+        let address = running.address().unwrap();
+        assert!(get(address, "/readyz").starts_with("HTTP/1.0 503"), "not in the group yet");
+        for (speed, at) in [(120, 1), (290, 2), (130, 3)] {
+            let text = format!("{{\"vin\":\"V1\",\"ts\":{at},\"speed\":{speed}}}");
+            mock.send("cars", 0, b"V1", text.as_bytes(), wall()).unwrap();
+        }
+        mock.flush().unwrap();
+        let (alert, detected) = alerts.recv_timeout(Duration::from_secs(15)).unwrap();
+        assert_eq!((alert.rule.id.as_str(), alert.evidence[0].offset), ("fast", 1));
+        assert!(detected >= alert.broker_time);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !get(address, "/readyz").starts_with("HTTP/1.0 200") || running.overview().events() < 3 {
+            assert!(Instant::now() < end, "{}", get(address, "/readyz"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let page = get(address, "/metrics");
+        assert!(page.contains("fleetwarden_alerts_total{rule=\"fast\",severity=\"high\"} 1\n"), "{page}");
+        assert!(get(address, "/livez").starts_with("HTTP/1.0 200"));
+        assert!(running.stop());
+        assert_eq!(mock.committed("fleetwarden", "cars", 0), Some(3));
     }
 }

@@ -1,9 +1,9 @@
 //! The thread that executes a worker's actions against Kafka: poll, sort, hand over, do what it says.
 //!
-//! It decides nothing about records, alerts or time; it owns the consumer, the producer, the clock, and the order in
-//! which things are done with them. Whoever is to be waited for is never waited for here, with two exceptions while
-//! partitions change hands: what the group has committed, and the ends of a partition that it has never committed,
-//! each for five seconds at most.
+//! It decides nothing about records, alerts or time; it owns the consumer, the producer, the clock, and the
+//! order in which things are done with them. Whoever is to be waited for is never waited for here, with two
+//! exceptions while partitions change hands: what the group has committed, and the ends of a partition that
+//! it has never committed, each for five seconds at most.
 
 mod partitions;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use partitions::{Partitions, Phase};
 use super::outbox::{Offer, Outbox};
 use super::worker::{Action, Signal, Totals, Worker};
 use crate::event::{PartitionId, Record, Timestamp};
-use crate::kafka::{Consumer, Error, Message, Note, Polled, Settings, Start, Topics};
+use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Settings, Start, Topics};
 use crate::metrics::Status;
 
 /// Records that are handed to a worker at once.
@@ -36,11 +36,15 @@ const SHORT_WAIT: Duration = Duration::from_millis(10);
 /// How long the group and the cluster may take to answer while partitions change hands.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long reading is stopped at least: each time it goes on, what had been fetched is fetched again.
+const HOLD: Duration = Duration::from_millis(200);
+
 /// How long outcomes are waited for when everything stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What a thread drives: [`Worker`]. It is a trait so that the contract with Kafka (rebalance, back-pressure, resuming
-/// at the right offset) can be tested with one whose every answer is known, without rules or decoding.
+/// What a thread drives: [`Worker`]. It is a trait so that the contract with Kafka (rebalance, back-pressure,
+/// resuming at the right offset) can be tested with one whose every answer is known, without rules or
+/// decoding.
 pub trait Handler: Send {
     /// The index of a partition, for `Record::source`.
     fn source(&mut self, partition: &PartitionId) -> u16;
@@ -58,7 +62,8 @@ impl Handler for Worker {
     fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>) {
         Worker::handle(self, signal, actions);
         // At once, not once a second: should a partition be taken away, this is what is committed of it.
-        actions.extend(self.committable().into_iter().map(|(partition, next)| Action::Commit(partition, next)));
+        actions
+            .extend(self.committable().into_iter().map(|(partition, next)| Action::Commit(partition, next)));
     }
 
     fn totals(&self) -> Totals {
@@ -74,6 +79,8 @@ pub struct Setup<H> {
     pub settings: Arc<Settings>,
     /// What is read.
     pub topics: Arc<Topics>,
+    /// What all workers of a process complain of together.
+    pub complaints: Arc<Complaints>,
     /// Who decides.
     pub worker: H,
     /// Where alerts go.
@@ -87,7 +94,7 @@ pub struct Setup<H> {
 /// Runs until told to stop. An error is one of settings: nothing has been read then.
 pub fn run<H: Handler>(setup: Setup<H>) -> Result<(), Error> {
     // Before the consumer: a new idempotent producer needs half a second until it can write.
-    let outbox = Outbox::open(setup.settings.clone(), &setup.name, setup.offer)?;
+    let outbox = Outbox::open(setup.settings.clone(), setup.complaints.clone(), &setup.name, setup.offer)?;
     let now = Instant::now();
     let mut thread = Thread {
         settings: setup.settings,
@@ -96,19 +103,21 @@ pub fn run<H: Handler>(setup: Setup<H>) -> Result<(), Error> {
         outbox,
         partitions: Partitions::default(),
         actions: Vec::new(),
-        status: Status::default(),
+        status: Status { reached_at: wall(), ..Status::default() },
         published: setup.status,
         stop: setup.stop,
+        hold_until: now,
         check_ranges: None,
         next_clock: now,
         next_second: now,
     };
     loop {
-        let consumer = Consumer::open(&thread.settings, &thread.topics, &setup.name)?;
+        let consumer = Consumer::open(&thread.settings, &thread.topics, &setup.complaints, &setup.name)?;
         match thread.serve(&consumer) {
             None => {
                 thread.farewell(&consumer);
-                // Closing serves the last revocation, which commits what is safe to commit, and leaves the group.
+                // Closing serves the last revocation, which commits what is safe to commit, and leaves the
+                // group.
                 drop(consumer);
                 return Ok(());
             }
@@ -132,6 +141,8 @@ struct Thread<H> {
     status: Status,
     published: Arc<Mutex<Status>>,
     stop: Arc<AtomicBool>,
+    /// Until when reading stays stopped, once it is.
+    hold_until: Instant,
     /// When to look for the partition that was out of range.
     check_ranges: Option<Instant>,
     next_clock: Instant,
@@ -147,7 +158,7 @@ impl<H: Handler> Thread<H> {
         while !self.stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             self.settle(consumer, now);
-            self.hold_or_release(consumer);
+            self.hold_or_release(consumer, now);
             let polled = match self.poll(consumer, now) {
                 Ok(polled) => polled,
                 Err(reason) => return Some(reason),
@@ -174,7 +185,7 @@ impl<H: Handler> Thread<H> {
 
     /// Takes what is waiting. Never lingers for more, once there is something.
     fn poll<'c>(&mut self, consumer: &'c Consumer, now: Instant) -> Result<Vec<Message<'c>>, String> {
-        let hurry = self.outbox.full() || self.partitions.pending();
+        let hurry = self.status.held_since.is_some() || self.partitions.pending();
         let mut wait = if hurry { SHORT_WAIT } else { WAIT };
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < RECORDS && bytes < BYTES {
@@ -268,7 +279,11 @@ impl<H: Handler> Thread<H> {
         }
     }
 
-    fn starts(&mut self, consumer: &Consumer, fresh: &[PartitionId]) -> Result<Vec<(PartitionId, i64)>, Error> {
+    fn starts(
+        &mut self,
+        consumer: &Consumer,
+        fresh: &[PartitionId],
+    ) -> Result<Vec<(PartitionId, i64)>, Error> {
         let mut starts = Vec::with_capacity(fresh.len());
         for (partition, committed) in consumer.committed(fresh, PATIENCE)? {
             let start = match committed {
@@ -276,8 +291,8 @@ impl<H: Handler> Thread<H> {
                 None => {
                     let (oldest, next) = consumer.range(&partition, PATIENCE)?;
                     let start = if self.settings.start == Start::Earliest { oldest } else { next };
-                    // Committed at once: a partition in which nothing comes for long would otherwise start anew, and
-                    // with `latest` skip what came meanwhile, each time it changes hands.
+                    // Committed at once: a partition in which nothing comes for long would otherwise start
+                    // anew, and with `latest` skip what came meanwhile, each time it changes hands.
                     self.partitions.safe(&partition, start);
                     consumer.safe(&partition, Some(start));
                     start
@@ -289,17 +304,18 @@ impl<H: Handler> Thread<H> {
     }
 
     /// Stops reading while nothing more can be handed out, and lets it go on afterwards.
-    fn hold_or_release(&mut self, consumer: &Consumer) {
+    fn hold_or_release(&mut self, consumer: &Consumer, now: Instant) {
         match (self.outbox.full(), self.status.held_since) {
             (true, None) => {
                 self.status.held_since = Some(wall());
+                self.hold_until = now + HOLD;
                 // Records that still arrive are dropped, and read again by the seek before reading goes on.
                 let live = self.partitions.stop_all();
                 if let Err(error) = consumer.pause(&live) {
                     tracing::error!("pausing: {error}");
                 }
             }
-            (false, Some(_)) => self.status.held_since = None,
+            (false, Some(_)) if now >= self.hold_until => self.status.held_since = None,
             _ => {}
         }
     }
@@ -322,8 +338,8 @@ impl<H: Handler> Thread<H> {
         }
     }
 
-    /// Some partition's next offset is not there: retention was shorter than our absence, the topic was made anew, or
-    /// the log was cut. Which one is not told, so all are looked at.
+    /// Some partition's next offset is not there: retention was shorter than our absence, the topic was made
+    /// anew, or the log was cut. Which one is not told, so all are looked at.
     fn find_gaps(&mut self, consumer: &Consumer, now: Instant) {
         if self.check_ranges.is_none_or(|due| now < due) {
             return;
@@ -337,7 +353,13 @@ impl<H: Handler> Thread<H> {
         }
     }
 
-    fn mend(&mut self, consumer: &Consumer, partition: &PartitionId, next: i64, now: Instant) -> Result<(), Error> {
+    fn mend(
+        &mut self,
+        consumer: &Consumer,
+        partition: &PartitionId,
+        next: i64,
+        now: Instant,
+    ) -> Result<(), Error> {
         let (oldest, end) = consumer.range(partition, PATIENCE)?;
         for again in consumer.renew(partition, &self.partitions.names())? {
             self.partitions.stop(&again, now);
@@ -347,7 +369,9 @@ impl<H: Handler> Thread<H> {
         }
         let gaps = self.status.gaps.entry(partition.stream.clone()).or_default();
         gaps.jumps += 1;
-        tracing::error!("{partition}: offset {next} is gone, the broker holds {oldest} to {end}: reading from {oldest}");
+        tracing::error!(
+            "{partition}: offset {next} is gone, the broker holds {oldest} to {end}: reading from {oldest}"
+        );
         if next < oldest {
             gaps.records += oldest.abs_diff(next);
             self.partitions.set(partition, Phase::Seek { to: oldest, again: now });
@@ -369,6 +393,9 @@ impl<H: Handler> Thread<H> {
             if report.joined {
                 self.status.joined_at = wall();
             }
+            if report.reachable {
+                self.status.reached_at = wall();
+            }
             self.partitions.report(&report);
         }
         if now >= self.next_clock {
@@ -382,11 +409,11 @@ impl<H: Handler> Thread<H> {
         }
     }
 
-    /// Commits what is safe to commit. Nobody waits for the answer; what the client library reports as committed a few
-    /// seconds later is compared, and said again if it differs. A commit that is lost even so costs reading some
-    /// records again, no more.
+    /// Commits what is safe to commit. Nobody waits for the answer; what the client library reports as
+    /// committed a few seconds later is compared, and said again if it differs. A commit that is lost even so
+    /// costs reading some records again, no more.
     fn commit(&mut self, consumer: &Consumer, now: Instant) {
-        let due = self.partitions.to_commit(now);
+        let due = self.partitions.commits_due(now);
         if let Err(error) = consumer.commit(&due, false) {
             tracing::warn!("committing, tried again: {error}");
         }
@@ -401,7 +428,8 @@ impl<H: Handler> Thread<H> {
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.status.clone();
     }
 
-    /// Tells the worker, and does what it says. `batch` is what the signal speaks of, if it speaks of records.
+    /// Tells the worker, and does what it says. `batch` is what the signal speaks of, if it speaks of
+    /// records.
     fn signal(&mut self, consumer: &Consumer, signal: Signal<'_>, batch: &[(u16, Message<'_>)]) {
         let mut actions = std::mem::take(&mut self.actions);
         self.worker.handle(signal, &mut actions);
@@ -426,7 +454,8 @@ impl<H: Handler> Thread<H> {
                 let now = Instant::now();
                 let topic = self.topics.topic(&stamp.source.stream).unwrap_or_default().to_string();
                 for reject in rejects {
-                    let at = batch.binary_search_by_key(&(reject.source, reject.offset), |(s, m)| (*s, m.offset()));
+                    let at = batch
+                        .binary_search_by_key(&(reject.source, reject.offset), |(s, m)| (*s, m.offset()));
                     let message = at.ok().and_then(|at| batch.get(at));
                     let key = message.and_then(|(_, message)| message.key());
                     self.outbox.reject(&stamp, &topic, key, reject, now);
@@ -482,7 +511,7 @@ impl<H: Handler> Thread<H> {
 }
 
 /// The wall clock.
-pub(super) fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

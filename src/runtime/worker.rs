@@ -1,18 +1,20 @@
 //! Decides everything, does nothing: signals in, actions out. No clock, no IO.
 //!
-//! A worker owns some partitions. Records of all of them are decoded into one batch a stream, scanned once with all
-//! rules, and each partition's part is folded into that partition's pipeline.
+//! A worker owns some partitions. Records of all of them are decoded into one batch a stream, scanned once
+//! with all rules, and each partition's part is folded into that partition's pipeline.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::totals::add_rules;
+pub use super::totals::{PartitionCounters, Totals};
 use crate::alert::{Alert, Reason};
-use crate::decode::{self, DecodeStats, Decoded, JsonDecoder};
+use crate::decode::{self, Decoded, JsonDecoder};
 use crate::event::{
     EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span,
     Stamp, Timestamp, Told,
 };
-use crate::pipeline::{Input, Order, Output, Pipeline, RuleCounters};
+use crate::pipeline::{Input, Order, Output, Pipeline};
 use crate::rule::{Placement, RuleSet};
 use crate::schema::Schema;
 
@@ -35,7 +37,8 @@ pub enum Signal<'a> {
     Revoked(PartitionId),
     /// Everything under this stamp has its outcome.
     Acked(Stamp),
-    /// Stream time of every partition has reached this though nothing came (for tests: ticks are not journalled yet).
+    /// Stream time of every partition has reached this though nothing came (for tests: ticks are not
+    /// journalled yet).
     Tick(Timestamp),
     /// Wall time, a few times a second.
     Clock(Timestamp),
@@ -68,7 +71,8 @@ pub struct Said {
 /// Where rules that need the exchange run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// In one more pipeline, `exchange/0`, over the merged input of all partitions: files, where everything is at hand.
+    /// In one more pipeline, `exchange/0`, over the merged input of all partitions: files, where everything
+    /// is at hand.
     InProcess,
     /// In the partition, which the caller has made sure is the only one of its topic.
     InPartition,
@@ -106,36 +110,6 @@ struct Partition {
     progress: VecDeque<(i64, u64)>,
     committed: i64,
     counters: PartitionCounters,
-}
-
-/// What one partition has read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartitionCounters {
-    /// Records.
-    pub records: u64,
-    /// Bytes of records.
-    pub bytes: u64,
-    /// Decoded events.
-    pub events: u64,
-    /// Records that could not be read, by reason.
-    pub rejects: BTreeMap<RejectReason, u64>,
-    /// Where reading goes on.
-    pub next_offset: i64,
-    /// Its stream time.
-    pub stream_time: Timestamp,
-}
-
-/// What a worker has done since it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Per partition, those that have gone included.
-    pub partitions: BTreeMap<PartitionId, PartitionCounters>,
-    /// Per stream: what decoding changed.
-    pub decode: BTreeMap<Arc<str>, DecodeStats>,
-    /// Per rule, over all its partitions.
-    pub rules: BTreeMap<String, RuleCounters>,
-    /// Windows and panes that wait to be judged.
-    pub pending: u64,
 }
 
 impl Worker {
@@ -223,10 +197,16 @@ impl Worker {
         }
     }
 
-    /// Per partition, the newest next offset below which everything has its outcome, if it is above what was committed.
+    /// Per partition, the newest next offset below which everything has its outcome, if it is above what was
+    /// committed.
     pub fn committable(&mut self) -> Vec<(PartitionId, i64)> {
         let all = self.sources.iter().zip(&mut self.partitions);
         all.filter_map(|(id, partition)| Some((id.clone(), partition.as_mut()?.committable()?))).collect()
+    }
+
+    /// Events that its partitions have decoded.
+    pub fn events(&self) -> u64 {
+        self.partitions.iter().flatten().map(|partition| partition.counters.events).sum()
     }
 
     /// What it has done so far.
@@ -356,7 +336,7 @@ impl Worker {
         }
         self.append(outputs, records, actions);
         self.dead_letters(rejects, actions);
-        for (source, _) in &moved.marks {
+        for source in moved.marks.keys() {
             if let Some(Some(partition)) = self.partitions.get_mut(*source) {
                 match partition.progress.back_mut() {
                     Some((next, seq)) if *seq == partition.seq => *next = partition.next_offset,
@@ -369,7 +349,7 @@ impl Worker {
     /// Moves stream time over all records, and sorts those that go on by stream and partition.
     fn move_time<'r, 'a>(&mut self, records: &'r [Record<'a>]) -> Moved<'r, 'a> {
         let mut moved = Moved::default();
-        let mut sorted: BTreeMap<(usize, Arc<str>), Vec<(u32, &Record<'_>)>> = BTreeMap::new();
+        let mut sorted: BTreeMap<(usize, Arc<str>), Positioned<'_, '_>> = BTreeMap::new();
         for (position, record) in (0u32..).zip(records) {
             let source = usize::from(record.source);
             self.exchange_time = self.exchange_time.max(record.broker_time);
@@ -508,11 +488,14 @@ impl Worker {
     }
 }
 
+/// Records with their place in what the worker was handed.
+type Positioned<'r, 'a> = Vec<(u32, &'r Record<'a>)>;
+
 /// Records by stream, with what they did to time.
 #[derive(Default)]
 struct Moved<'r, 'a> {
     /// Per stream: position and record, partition after partition.
-    accepted: BTreeMap<Arc<str>, Vec<(u32, &'r Record<'a>)>>,
+    accepted: BTreeMap<Arc<str>, Positioned<'r, 'a>>,
     /// Records whose offset does not rise.
     rejects: Vec<Reject>,
     /// Per source: its records as time sees them.
@@ -532,24 +515,6 @@ impl Partition {
             self.committed = self.committed.max(offset);
         }
         offset
-    }
-}
-
-impl PartitionCounters {
-    fn add(&mut self, other: &PartitionCounters) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.events += other.events;
-        for (reason, n) in &other.rejects {
-            *self.rejects.entry(*reason).or_default() += n;
-        }
-    }
-}
-
-fn add_rules(set: &RuleSet, totals: &mut BTreeMap<String, RuleCounters>, pipeline: &Pipeline) {
-    for (index, counters) in pipeline.counters() {
-        let Some(rule) = set.rules.get(index) else { continue };
-        totals.entry(rule.info.id.clone()).or_default().merge(counters);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Exact counts of distinct values over a span of panes.
 //!
-//! Every value's hash is kept for every pane it was seen in: "the newest pane of a value" alone would hide a value of a
-//! late backlog that is also live. The span asked for last is counted incrementally as it moves forward, so that a
-//! count costs what changed, not what is there; any other span is counted from its panes.
+//! Every value's hash is kept for every pane it was seen in: "the newest pane of a value" alone would hide a
+//! value of a late backlog that is also live. The span asked for last is counted incrementally as it moves
+//! forward, so that a count costs what changed, not what is there; any other span is counted from its panes.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};

@@ -1,4 +1,5 @@
-//! The shipped rules against what they were made for: their own tests, logs of real techniques, the demo's sample.
+//! The shipped rules against what they were made for: their own tests, logs of real techniques, the demo's
+//! sample.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,9 +1,9 @@
-//! Each folder `testdata/<kind>/<case>/` is a scenario: `rule.toml`, `events.ndjson` (in envelopes) and `alerts.ndjson`
-//! (what must come out, in order; fields that are not named are free).
+//! Each folder `testdata/<kind>/<case>/` is a scenario: `rule.toml`, `events.ndjson` (in envelopes) and
+//! `alerts.ndjson` (what must come out, in order; fields that are not named are free).
 //!
-//! Each runs at batch sizes 1, 7 and 8192, with its state saved and loaded after every first and third batch, and among
-//! neighbours: unrelated keys, and keys whose clocks lie. The alerts must be the same each time, to the byte where the
-//! input is the same.
+//! Each runs at batch sizes 1, 7 and 8192, with its state saved and loaded after every first and third batch,
+//! and among neighbours: unrelated keys, and keys whose clocks lie. The alerts must be the same each time, to
+//! the byte where the input is the same.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -45,9 +45,11 @@ fn sources() -> Vec<File> {
 
 /// Fails with every file below `rooms` (but not below `except`) whose code holds one of `words`.
 fn never(rooms: &[&str], except: &[&str], words: &[&str]) {
+    let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     let within = |path: &str, rooms: &[&str]| rooms.iter().any(|room| path.starts_with(room));
     let mut bad = Vec::new();
-    for file in sources().iter().filter(|f| within(&f.path, rooms) && !within(&f.path, except)) {
+    let of_rooms = |f: &&File| within(&f.path, rooms) && !within(&f.path, except) && !is_test(&f.path);
+    for file in sources().iter().filter(of_rooms) {
         for word in words {
             if file.code().contains(word) {
                 bad.push(format!("{}: names {word}", file.path));
@@ -131,7 +133,7 @@ fn a_pipeline_changes_in_one_way() {
         .filter(|f| f.split(')').next().is_some_and(|head| head.contains("&mut self")))
         .collect();
     let named: Vec<&str> = public.iter().filter_map(|f| f.split('(').next()).collect();
-    assert_eq!(named, ["apply", "merge"], "`merge` adds counters; all else is `apply`");
+    assert_eq!(named, ["merge", "apply"], "`merge` adds counters; all else is `apply`");
 }
 
 #[test]
@@ -196,7 +198,9 @@ fn every_metric_is_in_the_readme() {
     let mut missing = Vec::new();
     for file in sources().iter().filter(|file| file.path.starts_with("src/metrics")) {
         for name in file.code().split('"').filter(|text| text.starts_with("fleetwarden_")) {
-            if !readme.contains(name) {
+            // The table says the common beginning once, at its head.
+            let short = name.trim_start_matches("fleetwarden_");
+            if !readme.contains(&format!("`{short}`")) {
                 missing.push(name.to_owned());
             }
         }

@@ -147,7 +147,8 @@ proptest! {
             let run = decode_as(&schema, vec![false; 12], &Limits::default(), &[&record]);
             if run.decoded.rejects.is_empty() {
                 let mut decoder = JsonDecoder::new(schema.clone(), vec![false; 12], &Limits::default());
-                let far = Record { source: 0, offset: 0, broker_time: Timestamp(i64::MAX), payload: &record, broken: None };
+                let broker_time = Timestamp(i64::MAX);
+                let far = Record { source: 0, offset: 0, broker_time, payload: &record, broken: None };
                 decoder.push(&far, 0);
                 let decoded = decoder.finish(&sources());
                 let times = decoded.batch.time.iter().filter(|time| time.is_plausible()).max().copied();

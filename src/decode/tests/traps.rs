@@ -400,7 +400,8 @@ fn a_decoder_is_empty_after_finish() {
     run.decoded = run.decoder.finish(&sources());
     assert_eq!((run.rows(), run.decoded.rejects.len()), (0, 0));
     assert_eq!(run.decoded.stats, DecodeStats::default());
-    let record = Record { source: 0, offset: 7, broker_time: broker(0), payload: br#"{"x":1}"#, broken: None };
+    let record =
+        Record { source: 0, offset: 7, broker_time: broker(0), payload: br#"{"x":1}"#, broken: None };
     run.decoder.push(&record, 3);
     run.decoded = run.decoder.finish(&sources());
     assert_eq!(
@@ -420,8 +421,13 @@ fn an_event_of_cloudtrail_is_read_at_its_real_paths() {
         "requestParameters": {"name": "t"},
         "responseElements": null, "readOnly": false, "tlsDetails": {"tlsVersion": "TLSv1.3"}}]}"#;
     let schema = crate::schema::built_in().into_iter().find(|schema| &*schema.name == "cloudtrail").unwrap();
-    let record =
-        Record { source: 0, offset: 0, broker_time: Timestamp(i64::MAX), payload: payload.as_bytes(), broken: None };
+    let record = Record {
+        source: 0,
+        offset: 0,
+        broker_time: Timestamp(i64::MAX),
+        payload: payload.as_bytes(),
+        broken: None,
+    };
     let mut decoder = JsonDecoder::new(schema.clone(), vec![true; schema.fields.len()], &Limits::default());
     decoder.push(&record, 0);
     let decoded = decoder.finish(&sources());

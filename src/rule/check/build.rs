@@ -64,7 +64,7 @@ pub fn compile(
     let header = Header::read(&mut reader, table);
     let kind = header::kind(&mut reader, table);
     let own = names::read(&mut reader, table, true);
-    let tests = test_cases::read(&mut reader, id, table);
+    let tests = test_cases::read(&mut reader, id, table, schemas);
     let schema = find_schema(&mut reader, table, header.span.clone(), schemas);
     let (Some(schema), Some((kind, span, inner))) = (schema, kind) else {
         if let Some((_, _, inner)) =
@@ -250,7 +250,11 @@ impl<'a> Draft<'a> {
         for text in names {
             let Some(tree) = self.resolve(text) else { continue };
             if self.key.iter().any(|part| part.name == text.text) {
-                self.reader().error(text.span.clone(), format!("\"{}\" is in the key twice", text.text), "");
+                self.reader().error(
+                    text.span.clone(),
+                    format!("\"{}\" is in the key twice", text.text),
+                    "remove one",
+                );
                 continue;
             }
             if matches!(tree.node.kind, Type::Float | Type::List) {
@@ -415,7 +419,8 @@ impl<'a> Draft<'a> {
                 _ => self.scope.read_let(index),
             };
             let reported = kind == "threshold" && tree.is_some_and(|tree| tree.node.has_aggregate());
-            if !self.scope.is_used(index) && !reported {
+            let hides = self.schema.column(&each.name).is_some();
+            if !self.scope.is_used(index) && !reported && !hides {
                 let message = format!("let \"{}\" is not used", each.name);
                 let hint = "use it in a condition, or remove it";
                 self.scope.problem(self.file, each.name_span.clone(), message, hint);
@@ -438,15 +443,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether some conjunct of `where` is only true if a column has a value.
+    /// Whether some conjunct of `where` is only true if a column has a value, or `where` speaks of its NULL.
     fn is_demanded(&self, column: usize) -> bool {
+        let of_column = |node: &Node| node.args.iter().any(|arg| arg.op == Op::Column(column));
+        let mut spoken_of = false;
+        for filter in &self.inputs.filters {
+            filter.walk(&mut |node| spoken_of |= node.op == Op::IsNull && of_column(node));
+        }
+        if spoken_of {
+            return true;
+        }
         self.inputs.filters.iter().any(|filter| match (&filter.op, &filter.args[..]) {
-            (Op::Not, [inner]) => {
-                inner.op == Op::IsNull && inner.args.iter().any(|arg| arg.op == Op::Column(column))
-            }
-            (Op::Eq | Op::Lt | Op::Le | Op::Gt | Op::Ge, args) => {
-                args.iter().any(|arg| arg.op == Op::Column(column))
-            }
+            (Op::Eq | Op::Lt | Op::Le | Op::Gt | Op::Ge, _) => of_column(filter),
             (Op::In | Op::Between | Op::Like(_), [arg, ..]) => arg.op == Op::Column(column),
             _ => filter.op == Op::Column(column),
         })

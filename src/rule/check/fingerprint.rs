@@ -1,7 +1,8 @@
-//! What a rule detects, as one number: equal for equal detection, whatever the prose, the mappings and the severity.
+//! What a rule detects, as one number: equal for equal detection, whatever the prose, the mappings and the
+//! severity.
 //!
-//! Trees are hashed with the names of the columns they read, not with their indices, so that a column added to a schema
-//! leaves rules that do not read it as they were.
+//! Trees are hashed with the names of the columns they read, not with their indices, so that a column added
+//! to a schema leaves rules that do not read it as they were.
 
 use super::build::Draft;
 use crate::event::KeyHasher;
@@ -9,7 +10,8 @@ use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{Call, Scope};
 use crate::rule::{Clock, Kind, Rule, Suppress, When, Window};
 
-/// The fingerprint of one rule: stream, key, `where`, window, `having`, clock. Not what only escalations and alerts read.
+/// The fingerprint of one rule: stream, key, `where`, window, `having`, clock. Not what only escalations and
+/// alerts read.
 pub fn of_rule(draft: &Draft<'_>, kind: &str, clock: Clock, judged: &Kind, having: Option<&Node>) -> u128 {
     let mut hasher = KeyHasher::default();
     hasher.text("rule 1");

@@ -126,20 +126,18 @@ fn mode(reader: &mut Reader<'_>, table: &Table) -> Mode {
     }
 }
 
-/// Which of the texts that a good rule has are missing.
+/// Warns of what a good rule has and this one lacks.
 pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
-    if table.get("test").is_none() {
-        let hint = "one [[test]] that fires and one that just does not show what the rule means";
-        reader.warning(header.span.clone(), "the rule has no [[test]]", hint);
-    }
-    for (key, text, what) in [
-        ("blind_spots", &header.blind_spots, "what it cannot see"),
-        ("triage", &header.triage, "what to do first"),
-    ] {
-        if text.is_empty() {
-            let hint = format!("write {key} = \"…\": alerts show it");
-            reader.warning(header.span.clone(), format!("the rule does not say {what}"), hint);
-        }
+    let gaps = [
+        ("[[test]]", table.get("test").is_none()),
+        ("blind_spots", header.blind_spots.is_empty()),
+        ("triage", header.triage.is_empty()),
+    ];
+    let missing: Vec<&str> = gaps.iter().filter(|(_, gap)| *gap).map(|(name, _)| *name).collect();
+    if !missing.is_empty() {
+        let hint = "a test that fires and one that just does not show what the rule means; \
+                    alerts show what it cannot see (blind_spots) and what to do first (triage)";
+        reader.warning(header.span.clone(), format!("the rule lacks {}", missing.join(", ")), hint);
     }
 }
 

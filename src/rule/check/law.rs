@@ -1,7 +1,7 @@
 //! When a condition over a window is judged, and which counts are kept exactly.
 //!
-//! Goes by the condition as it was written: what becomes true only as a window fills ("upward"), what can only become
-//! false ("downward"), and all else, which is neither.
+//! Goes by the condition as it was written: what becomes true only as a window fills ("upward"), what can
+//! only become false ("downward"), and all else, which is neither.
 
 use super::build::Draft;
 use crate::event::{Type, Value};
@@ -114,7 +114,8 @@ pub fn aggregates(
     (aggregates, rings)
 }
 
-/// The largest number that a count must reach, if all its uses compare it upward with constants of at most 1024.
+/// The largest number that a count must reach, if all its uses compare it upward with constants of at most
+/// 1024.
 fn exact_limit(index: usize, having: &Node, whens: &[&Node]) -> Option<u32> {
     let mut limit = None;
     for node in std::iter::once(having).chain(whens.iter().copied()) {

@@ -12,7 +12,8 @@ pub fn judge(draft: &mut Draft<'_>, header: &Header, inner: &Table, table: &Tabl
     draft.reader().known(inner, "[match]", &keys::MATCH);
     if inner.get("where").is_none() && inner.get("having").is_none() {
         let span = table.get("match").map_or(0..0, |entry| entry.key_span.clone());
-        draft.reader().missing(span, "[match]", "where", "where = \"…\": without it every event is an alert");
+        let example = "where = \"…\": without it every event is an alert";
+        draft.reader().missing(span, "[match]", "where", example);
     }
     let text = draft.reader().text(inner, "having");
     let having = text.and_then(|text| draft.scope.read_condition(text, Place::Judgement));

@@ -25,8 +25,8 @@ impl List {
     }
 }
 
-/// Of a match: the columns that `where` and `having` compare, in the order of the text. Where a let of the rule stands,
-/// it stands for its columns; a shared let shows its columns.
+/// Of a match: the columns that `where` and `having` compare, in the order of the text. Where a let of the
+/// rule stands, it stands for its columns; a shared let shows its columns.
 pub fn of_match(draft: &mut Draft<'_>) -> Vec<(Arc<str>, Node)> {
     let mut targets: Vec<Target> = Vec::new();
     for tree in draft.conditions.clone() {
@@ -79,8 +79,8 @@ fn flatten(draft: &mut Draft<'_>, refs: &[Ref], targets: &mut Vec<Target>) {
     }
 }
 
-/// Of a threshold: the aggregates of `having` in the order of the text, then the rule's own lets that hold aggregates
-/// or that its conditions use, as far as they can be computed from aggregates and the key.
+/// Of a threshold: the aggregates of `having` in the order of the text, then the rule's own lets that hold
+/// aggregates or that its conditions use, as far as they can be computed from aggregates and the key.
 pub fn of_threshold(draft: &mut Draft<'_>, having: &Tree) -> Vec<(Arc<str>, Node)> {
     let mut aggregates: Vec<(usize, Node)> = Vec::new();
     having.node.walk(&mut |node| {

@@ -18,9 +18,7 @@ fn load_text(text: &str) -> Loaded {
 
 /// The problems of a rule as `line: message | hint`, warnings about missing prose left out.
 fn said(loaded: &Loaded) -> Vec<String> {
-    let prose = |message: &str| {
-        message.starts_with("the rule has no") || message.starts_with("the rule does not say")
-    };
+    let prose = |message: &str| message.starts_with("the rule lacks [[test]]") || message.ends_with("triage");
     loaded
         .problems
         .iter()
@@ -30,9 +28,9 @@ fn said(loaded: &Loaded) -> Vec<String> {
 }
 
 fn rule(text: &str) -> Arc<Rule> {
-    let mut loaded = load_text(text);
+    let loaded = load_text(text);
     assert!(loaded.rules.rules.len() == 1, "{:#?}", said(&loaded));
-    Rule::clone(&loaded.rules.rules[0])
+    loaded.rules.rules[0].clone()
 }
 
 fn threshold(rule: &Rule) -> &Threshold {
@@ -215,7 +213,8 @@ fn observed_names() {
         names(&having("max(lat) > 1 AND count(DISTINCT vin) >= 6 AND max(lat) < 9 AND sum(lat + 1) > 2")),
         ["max_lat", "count_distinct_vin", "sum"]
     );
-    let lines = "^[let]\n^share = \"hits / every\"\n^hits = \"count(*) FILTER (WHERE gear = 1)\"\n^every = \"count(*)\"\n\
+    let lines = "^[let]\n^share = \"hits / every\"\n\
+                 ^hits = \"count(*) FILTER (WHERE gear = 1)\"\n^every = \"count(*)\"\n\
                  ^vins = \"values(gear, 5)\"\n^wanted = 0.5\n^is_v1 = \"vin = 'V1'\"\n^odd = \"gear = 7\"\n\
                  where = \"odd OR lat > 1\"\n\
                  having = \"count(*) >= 2 AND share > wanted AND is_v1\"";
@@ -258,7 +257,8 @@ fn keys_entities_and_placement() {
     assert_eq!(by_gear.entities.len(), 1);
     assert!(by_gear.entities[0].value >= 1);
     let cells = over(
-        "^let = { cell = \"floor(lat / 5)\" }\nkey = [\"cell\", \"vin\"]\nhaving = \"count(*) >= 2 AND cell > 3\"",
+        "^let = { cell = \"floor(lat / 5)\" }\nkey = [\"cell\", \"vin\"]\n\
+         having = \"count(*) >= 2 AND cell > 3\"",
     );
     let cells = rule(&cells);
     assert_eq!(cells.placement, Placement::Partition);
@@ -268,7 +268,8 @@ fn keys_entities_and_placement() {
     let trail = rule("stream = \"cloudtrail\"\n[match]\nwhere = \"event_name = 'StopLogging'\"\n");
     assert_eq!((trail.key.len(), trail.entities.len(), trail.placement), (0, 0, Placement::Partition));
     let user = rule(
-        "stream = \"cloudtrail\"\nentity = [\"user_arn\", \"who\"]\nlet = { who = \"source_ip\" }\n[match]\nkey = [\"user_arn\"]\nwhere = \"event_name = 'StopLogging'\"\n",
+        "stream = \"cloudtrail\"\nentity = [\"user_arn\", \"who\"]\nlet = { who = \"source_ip\" }\n\
+         [match]\nkey = [\"user_arn\"]\nwhere = \"event_name = 'StopLogging'\"\n",
     );
     assert_eq!(
         user.entities.iter().map(|part| part.kind).collect::<Vec<_>>(),
@@ -310,5 +311,120 @@ fn the_fingerprint_is_what_is_detected() {
         ("[threshold]", "[threshold]\nclock = \"arrival\""),
     ] {
         assert_ne!(with(from, to), base, "{from}");
+    }
+}
+
+/// One file per mistake, all read at once; what is said stands in `expected.txt` (`UPDATE=1` writes it anew).
+#[test]
+fn every_mistake_of_every_file_is_told_at_once() {
+    let files = crate::rule::file::read(&["testdata/bad".into()]).unwrap();
+    let loaded = load(&files, &schemas());
+    let mut told = String::new();
+    for problem in &loaded.problems {
+        let file = files.iter().find(|file| file.source.path == problem.file).unwrap();
+        let (line, column) = problem.position(&file.source.text);
+        let name = problem.file.strip_prefix("testdata/bad/").unwrap();
+        let part = file.source.text.get(problem.span.clone()).unwrap().lines().next().unwrap_or("");
+        told += &format!(
+            "{name}:{line}:{column}: {} {} | {} [{}]\n",
+            problem.gravity.name(),
+            problem.message,
+            problem.hint,
+            part.chars().take(40).collect::<String>()
+        );
+    }
+    let expected = "testdata/bad/expected.txt";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(expected, &told).unwrap();
+    }
+    assert_eq!(told, std::fs::read_to_string(expected).unwrap(), "UPDATE=1 cargo test writes what is told");
+    for file in files.iter().filter(|file| !crate::rule::file::is_shared(&file.source.path)) {
+        let said = loaded.problems.iter().any(|problem| problem.file == file.source.path);
+        assert!(said, "nothing is said about {}", file.source.path);
+    }
+    let ids: Vec<&str> = loaded.rules.rules.iter().map(|rule| rule.info.id.as_str()).collect();
+    assert!(ids.iter().all(|id| id.starts_with("warning-")), "{ids:?}");
+}
+
+/// What is put into a file to damage it.
+const PIECE: &str = "[\"'\\[\\]={}a-z0-9 \n.,()<>*]{0,6}";
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    /// A file with pieces cut out or put in: no panic, every problem lies in the file, and no rule without a
+    /// reason.
+    #[test]
+    fn a_damaged_file_is_explained(
+        cuts in proptest::collection::vec((0usize..400, 0usize..12, PIECE), 1..4),
+    ) {
+        let whole = format!("title = \"T\"\nseverity = \"high\"\n{BRUTE_FORCE}");
+        let mut text: Vec<char> = whole.chars().collect();
+        for (at, length, put) in cuts {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let loaded = load(&[file("r.toml", &text)], &schemas());
+        let errors = loaded.problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
+        proptest::prop_assert_eq!(loaded.rules.rules.is_empty(), errors > 0);
+        for problem in &loaded.problems {
+            proptest::prop_assert!(text.get(problem.span.clone()).is_some(), "{:?}", problem);
+            proptest::prop_assert!(!problem.hint.is_empty(), "{:?}", problem);
+        }
+    }
+}
+
+#[test]
+fn shared_lets_serve_their_directory() {
+    let shared = "[let]\nfast = \"speed > limit\"\nlimit = 100\nmany = [1, 2]\n";
+    let rule = "title = \"T\"\nseverity = \"low\"\nstream = \"telemetry\"\n\
+                [match]\nwhere = \"fast AND gear IN (many)\"\n";
+    let files = [file("a/_shared.toml", shared), file("a/one.toml", rule), file("b/two.toml", rule)];
+    let loaded = load(&files, &schemas());
+    assert_eq!(loaded.rules.rules.len(), 1);
+    assert_eq!(names(&loaded.rules.rules[0]), ["speed", "gear"]);
+    assert!(
+        loaded
+            .problems
+            .iter()
+            .any(|problem| problem.file == "b/two.toml" && problem.message.contains("fast"))
+    );
+}
+
+#[test]
+fn a_rule_with_a_mistake_leaves_the_others_alone() {
+    let good = format!("title = \"T\"\nseverity = \"high\"\n{BRUTE_FORCE}");
+    let bad = good.replace("service = 39", "servise = 39");
+    let loaded = load(&[file("bad.toml", &bad), file("good.toml", &good)], &schemas());
+    assert_eq!(loaded.rules.rules.len(), 1);
+    assert_eq!(loaded.rules.rules[0].info.id, "good");
+    assert!(loaded.tests.iter().all(|test| test.rule == "good"));
+    let alone = load(&[file("good.toml", &good)], &schemas());
+    assert_eq!(alone.rules.hash, loaded.rules.hash);
+    let louder = good.replace("severity = \"high\"", "severity = \"critical\"");
+    let louder = load(&[file("good.toml", &louder)], &schemas());
+    assert_ne!(louder.rules.hash, loaded.rules.hash);
+    assert_eq!(louder.rules.rules[0].fingerprint, loaded.rules.rules[0].fingerprint);
+}
+
+/// A field put before the others moves every index; rules that do not read it are as they were.
+#[test]
+fn a_new_field_does_not_change_a_fingerprint() {
+    let text = format!("title = \"T\"\nseverity = \"high\"\n{BRUTE_FORCE}");
+    let mut grown = (*schemas()[1]).clone();
+    let first = grown.fields[0].clone();
+    grown.fields.insert(0, crate::schema::Field { name: "new_field".into(), ..first });
+    grown.key = Some(1);
+    let old = load(&[file("r.toml", &text)], &schemas());
+    let new = load(&[file("r.toml", &text)], &[Arc::new(grown)]);
+    assert_eq!(old.rules.rules[0].fingerprint, new.rules.rules[0].fingerprint);
+}
+
+#[test]
+fn risk_has_a_default_by_severity() {
+    for (severity, risk) in [("info", 10), ("low", 20), ("medium", 40), ("high", 60), ("critical", 80)] {
+        let text = format!("title = \"T\"\nseverity = \"{severity}\"\n{BRUTE_FORCE}");
+        assert_eq!(load(&[file("r.toml", &text)], &schemas()).rules.rules[0].info.risk, risk);
     }
 }

@@ -196,8 +196,8 @@ fn collect_foreign(key: &[Node], node: &Node, found: &mut Vec<usize>) {
     }
 }
 
-/// A part of the key becomes its column of `Picked::values`, which is known at a close too; what is computed from parts
-/// of the key stays a tree, for the evaluator of conditions over windows.
+/// A part of the key becomes its column of `Picked::values`, which is known at a close too; what is computed
+/// from parts of the key stays a tree, for the evaluator of conditions over windows.
 fn bound(key: &[Node], node: &Node) -> Node {
     if let Some(part) = key.iter().position(|part| part == node) {
         return Node { op: Op::Input(part), args: Vec::new(), kind: node.kind };

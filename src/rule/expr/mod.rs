@@ -1,4 +1,5 @@
-//! The only home of DataFusion and of SQL: text → typed tree (`parse`) → vectorised, total expression (`compile`).
+//! The only home of DataFusion and of SQL: text → typed tree (`parse`) → vectorised, total expression
+//! (`compile`).
 
 pub mod compile;
 pub mod functions;

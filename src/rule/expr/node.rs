@@ -1,4 +1,5 @@
-//! A typed, checked expression: what SQL text becomes before it is compiled (`compile`) or judged (`rule/having`).
+//! A typed, checked expression: what SQL text becomes before it is compiled (`compile`) or judged
+//! (`rule/having`).
 //!
 //! Every node is *total*: it has a value or NULL, never an error.
 
@@ -6,7 +7,8 @@ use std::fmt;
 
 use crate::event::{Type, Value};
 
-/// One operation with its operands and the type of its result. The tree keeps the shape that was written (`BETWEEN`,
+/// One operation with its operands and the type of its result. The tree keeps the shape that was written
+/// (`BETWEEN`,
 /// `IN` and `<>` stay what they are), with lets substituted and constants turned to the right of comparisons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -73,7 +75,8 @@ pub enum Op {
     Neg,
     /// `||` of texts: NULL if either is.
     Concat,
-    /// `CASE WHEN c1 THEN v1 … ELSE v END`: operands c1, v1, c2, v2, …, else-value (NULL constant where none).
+    /// `CASE WHEN c1 THEN v1 … ELSE v END`: operands c1, v1, c2, v2, …, else-value (NULL constant where
+    /// none).
     Case,
     /// `TRY_CAST` to the node's type; what cannot be converted is NULL (not counted: the author asked).
     Cast,
@@ -84,14 +87,17 @@ pub enum Op {
 /// The functions of the language that see one event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Func {
-    /// `json_get(text, 'a.b')`: the scalar at that path as text (strings without quotes), NULL if absent, null, an object
-    /// or array. A number of the path indexes an array.
+    /// `json_get(text, 'a.b')`: the scalar at that path as text (strings without quotes), NULL if absent,
+    /// null, an object or array. A number of the path indexes an array.
     JsonGet(Vec<JsonStep>),
-    /// `json_list(text, 'a.b[*].c')`: all scalars at that path as texts, in order; NULL if the text is not JSON.
+    /// `json_list(text, 'a.b[*].c')`: all scalars at that path as texts, in order; NULL if the text is not
+    /// JSON.
     JsonList(Vec<JsonStep>),
-    /// `cidr_match(ip, '10.0.0.0/8', …)`: whether the address lies in one of the networks; NULL if it is no address.
+    /// `cidr_match(ip, '10.0.0.0/8', …)`: whether the address lies in one of the networks; NULL if it is no
+    /// address.
     CidrMatch(Vec<(std::net::IpAddr, u8)>),
-    /// `regexp_like(text, 'pattern')`: found anywhere, Rust `regex` syntax, size-limited, compiled by `check`.
+    /// `regexp_like(text, 'pattern')`: found anywhere, Rust `regex` syntax, size-limited, compiled by
+    /// `check`.
     RegexpLike(String),
     /// Lower case.
     Lower,
@@ -166,8 +172,9 @@ impl Node {
     }
 }
 
-/// A canonical text: equal trees have equal texts. Conjuncts are interned by it, and fingerprints hash it, so it is part
-/// of the format: columns go by index here; a fingerprint therefore also hashes the names of the columns it reads.
+/// A canonical text: equal trees have equal texts. Conjuncts are interned by it, and fingerprints hash it, so
+/// it is part of the format: columns go by index here; a fingerprint therefore also hashes the names of the
+/// columns it reads.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({:?}", self.op)?;

@@ -1,16 +1,19 @@
 //! SQL text → checked tree, with every problem and its place.
 //!
 //! What is written and what it becomes:
-//! - A name is a column of the stream or a let; a let is replaced by its tree. Case counts; quotes are refused.
-//! - An int and a float meet as floats: the int is cast. A numeric literal takes the type of the other side instead, if
-//!   its value allows it (`5` beside a float is `5.0`, `6.0` beside an int is `6`). `/` divides floats, always.
-//! - A text literal beside a timestamp is read as RFC 3339. `NULL` takes the type that is needed. Nothing else is
-//!   converted silently: text beside a number is a problem, with the cast to write.
-//! - A constant on the left of a comparison is turned to the right. `BETWEEN`, `IN`, `<>` and `NOT` stay as written.
+//! - A name is a column of the stream or a let; a let is replaced by its tree. Case counts; quotes are
+//!   refused.
+//! - An int and a float meet as floats: the int is cast. A numeric literal takes the type of the other side
+//!   instead, if its value allows it (`5` beside a float is `5.0`, `6.0` beside an int is `6`). `/` divides
+//!   floats, always.
+//! - A text literal beside a timestamp is read as RFC 3339. `NULL` takes the type that is needed. Nothing
+//!   else is converted silently: text beside a number is a problem, with the cast to write.
+//! - A constant on the left of a comparison is turned to the right. `BETWEEN`, `IN`, `<>` and `NOT` stay as
+//!   written.
 //! - `CAST` is `TRY_CAST`. The only thing computed here is the sign of a literal.
 //!
-//! One call finds all problems of a text that do not follow from one another. It does not decide where aggregates may
-//! stand beyond `Place`, nor what a window may read: that is `check`.
+//! One call finds all problems of a text that do not follow from one another. It does not decide where
+//! aggregates may stand beyond `Place`, nor what a window may read: that is `check`.
 
 mod aggregate;
 mod call;
@@ -36,7 +39,8 @@ use convert::Converter;
 /// How deep reading may go. Each level takes a few frames of the stack.
 const MAX_NESTING: usize = 60;
 
-/// Levels of a tree, lets substituted and chains of AND and OR included. Deeper trees would need a deep stack to walk.
+/// Levels of a tree, lets substituted and chains of AND and OR included. Deeper trees would need a deep stack
+/// to walk.
 const MAX_DEPTH: usize = 200;
 
 /// Nodes of a tree, lets substituted: lets that double each other grow without bound.
@@ -324,7 +328,9 @@ pub fn is_function(name: &str) -> bool {
 /// The SQL words that a bare name cannot be.
 pub fn is_reserved(name: &str) -> bool {
     let between = format!("x > {name} AND {name} IS NULL AND f({name})");
-    !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name)) || sql::parse(&between).is_err()
+    words::SQL.contains(&name)
+        || !matches!(sql::parse(name), Ok(expr) if sql::is_bare_name(&expr, name))
+        || sql::parse(&between).is_err()
 }
 
 /// Checks the SQL of a text that no rule may ever use: its syntax only.

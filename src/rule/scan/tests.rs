@@ -185,7 +185,11 @@ fn batch(events: &[Event]) -> Arc<EventBatch> {
 fn rule_set(rules: Vec<Rule>) -> RuleSet {
     let indexed: Vec<_> = rules.iter().enumerate().collect();
     let scan = StreamScan::new(&schema(), &indexed).unwrap();
-    RuleSet { hash: 0, rules: rules.into_iter().map(Arc::new).collect(), scans: BTreeMap::from([("s".into(), scan)]) }
+    RuleSet {
+        hash: 0,
+        rules: rules.into_iter().map(Arc::new).collect(),
+        scans: BTreeMap::from([("s".into(), scan)]),
+    }
 }
 
 struct Alone<'a>(&'a Event);

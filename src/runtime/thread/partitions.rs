@@ -1,5 +1,5 @@
-//! The partitions that a thread owns, and how far each has come: fresh, told to the worker, about to be sought in,
-//! live.
+//! The partitions that a thread owns, and how far each has come: fresh, told to the worker, about to be
+//! sought in, live.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -182,7 +182,7 @@ impl Partitions {
     }
 
     /// What is to be committed now: what is new, and what was said a while ago and is not reported yet.
-    pub(super) fn to_commit(&mut self, now: Instant) -> Vec<(PartitionId, i64)> {
+    pub(super) fn commits_due(&mut self, now: Instant) -> Vec<(PartitionId, i64)> {
         let mut due = Vec::new();
         for owned in &mut self.owned {
             let Some(safe) = owned.safe else { continue };
@@ -268,13 +268,13 @@ mod tests {
         let now = Instant::now();
         assert!(all.safe(&id(0), 7));
         assert!(!all.safe(&id(9), 7));
-        assert_eq!(all.to_commit(now), [(id(0), 7)]);
-        assert_eq!(all.to_commit(now + Duration::from_secs(1)), []);
-        assert_eq!(all.to_commit(now + Duration::from_secs(6)), [(id(0), 7)], "was lost");
+        assert_eq!(all.commits_due(now), [(id(0), 7)]);
+        assert_eq!(all.commits_due(now + Duration::from_secs(1)), []);
+        assert_eq!(all.commits_due(now + Duration::from_secs(6)), [(id(0), 7)], "was lost");
         all.report(&Report { committed: [(id(0), 7)].into(), ..Report::default() });
-        assert_eq!(all.to_commit(now + Duration::from_secs(20)), []);
+        assert_eq!(all.commits_due(now + Duration::from_secs(20)), []);
         all.safe(&id(0), 8);
-        assert_eq!(all.to_commit(now + Duration::from_secs(21)), [(id(0), 8)]);
+        assert_eq!(all.commits_due(now + Duration::from_secs(21)), [(id(0), 8)]);
     }
 
     #[test]

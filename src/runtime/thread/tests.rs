@@ -201,6 +201,7 @@ impl Stage {
             name: "test".into(),
             settings: Arc::new(settings),
             topics: Arc::new(Topics::new([("s".into(), "t".to_string())]).unwrap()),
+            complaints: Arc::default(),
             worker: Script { seen: seen.clone(), sources: Vec::new(), progress: BTreeMap::new() },
             offer,
             status: status.clone(),
@@ -209,8 +210,8 @@ impl Stage {
         Running { seen, status, stop, handle: std::thread::spawn(move || run(setup)) }
     }
 
-    /// With a session so short that the mock, which waits for almost all of it, lets members in soon; its first member
-    /// waits three seconds.
+    /// With a session so short that the mock, which waits for almost all of it, lets members in soon; its
+    /// first member waits three seconds.
     fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.mock.brokers());
         for (key, value) in [("session.timeout.ms", "4000"), ("heartbeat.interval.ms", "300")] {
@@ -265,14 +266,29 @@ fn once(records: &[(i32, i64)]) -> BTreeSet<(i32, i64)> {
 #[test]
 fn scenes() {
     let scenes: [(&str, fn()); 8] = [
-        ("reading_goes_on_where_everything_had_its_outcome", reading_goes_on_where_everything_had_its_outcome),
-        ("without_a_commit_latest_skips_what_is_there_and_remembers_that", without_a_commit_latest_skips_what_is_there_and_remembers_that),
+        (
+            "reading_goes_on_where_everything_had_its_outcome",
+            reading_goes_on_where_everything_had_its_outcome,
+        ),
+        (
+            "without_a_commit_latest_skips_what_is_there_and_remembers_that",
+            without_a_commit_latest_skips_what_is_there_and_remembers_that,
+        ),
         ("partitions_change_hands_without_a_gap", partitions_change_hands_without_a_gap),
         ("full_queues_stop_reading_and_lose_nothing", full_queues_stop_reading_and_lose_nothing),
-        ("dead_letters_are_written_before_anything_behind_them_is_committed", dead_letters_are_written_before_anything_behind_them_is_committed),
-        ("what_no_sink_has_taken_is_not_committed_at_the_end", what_no_sink_has_taken_is_not_committed_at_the_end),
+        (
+            "dead_letters_are_written_before_anything_behind_them_is_committed",
+            dead_letters_are_written_before_anything_behind_them_is_committed,
+        ),
+        (
+            "what_no_sink_has_taken_is_not_committed_at_the_end",
+            what_no_sink_has_taken_is_not_committed_at_the_end,
+        ),
         ("a_lost_broker_is_survived", a_lost_broker_is_survived),
-        ("offsets_that_are_gone_are_counted_and_reading_goes_on", offsets_that_are_gone_are_counted_and_reading_goes_on),
+        (
+            "offsets_that_are_gone_are_counted_and_reading_goes_on",
+            offsets_that_are_gone_are_counted_and_reading_goes_on,
+        ),
     ];
     let start = |(name, scene): (&str, fn())| {
         (name.to_string(), std::thread::Builder::new().name(name.into()).spawn(scene).unwrap())

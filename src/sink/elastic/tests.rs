@@ -291,9 +291,11 @@ fn settings_that_cannot_work_are_refused() {
 
 /// Against a real server without credentials, whose address `FLEETWARDEN_SEARCH_URL` holds.
 #[tokio::test]
-#[ignore = "needs a running OpenSearch or Elasticsearch: set FLEETWARDEN_SEARCH_URL and run with --ignored"]
 async fn a_real_server_takes_template_and_documents() {
-    let url = std::env::var("FLEETWARDEN_SEARCH_URL").unwrap();
+    let Ok(url) = std::env::var("FLEETWARDEN_SEARCH_URL") else {
+        eprintln!("SKIP: FLEETWARDEN_SEARCH_URL names no OpenSearch or Elasticsearch");
+        return;
+    };
     let name = format!("fleetwarden-test-{}", std::process::id());
     let mut config: ElasticConfig = toml::from_str(&format!("url = '{url}'\nindex = '{name}'")).unwrap();
     config.raw = true;

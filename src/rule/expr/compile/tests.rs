@@ -448,7 +448,8 @@ fn nulls_count_where_a_row_alone_would_meet_them() {
     assert_eq!(lost(node(Op::Case, Type::Bool, vec![is(3), over, otherwise])), [2]);
 }
 
-/// Where few rows are undecided, a costly operand sees these alone: values and counts are those of each row alone.
+/// Where few rows are undecided, a costly operand sees these alone: values and counts are those of each row
+/// alone.
 #[test]
 fn rows_that_are_spared_an_operand_do_not_show() {
     let node = |op: Op, kind: Type, args: Vec<Node>| Node { op, args, kind };

@@ -29,7 +29,7 @@ enum Inside<'e> {
 impl Converter<'_, '_> {
     /// An aggregate; it becomes a leaf, and its argument and filter go to the scope's list.
     pub fn aggregate(&mut self, expr: &Expr, name: &str, function: &Function) -> Option<Node> {
-        if !self.may_aggregate(expr, &format!("\"{}\"", self.called(expr, name))) {
+        if !self.may_aggregate(expr, &format!("\"{}\"", self.written(expr))) {
             return None;
         }
         let Some(inside) = inside(function) else {
@@ -57,13 +57,6 @@ impl Converter<'_, '_> {
         let kind = result_type(&call);
         let index = self.scope.intern(call);
         Some(Node { op: Op::Aggregate(index), args: Vec::new(), kind })
-    }
-
-    fn called(&self, expr: &Expr, name: &str) -> String {
-        match self.written(expr) {
-            text if text.ends_with(name) || !text.contains('(') => format!("{name}(…)"),
-            text => format!("{text})"),
-        }
     }
 
     /// The call without its FILTER, and the condition that `count(x)` adds to it.

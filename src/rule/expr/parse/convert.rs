@@ -176,13 +176,19 @@ impl<'s, 'a> Converter<'s, 'a> {
     fn not(&mut self, expr: &Expr, inner: &Expr) -> Option<Node> {
         let node = self.condition(inner)?;
         if !matches!(node.op, Op::IsNull | Op::IsTrue | Op::Same | Op::Const(_)) {
-            self.note_negation(expr, &node);
+            let written = format!("NOT ({})", self.written(inner));
+            self.note_negation_as(expr, &node, written);
         }
         Some(negate(node))
     }
 
     /// Remembers a predicate of `where` that is not true of NULL although it excludes only some values.
     pub fn note_negation(&mut self, expr: &Expr, node: &Node) {
+        let written = self.written(expr);
+        self.note_negation_as(expr, node, written);
+    }
+
+    fn note_negation_as(&mut self, expr: &Expr, node: &Node, written: String) {
         if self.place != Place::Where {
             return;
         }
@@ -194,7 +200,7 @@ impl<'s, 'a> Converter<'s, 'a> {
                 columns.push(column);
             }
         });
-        let negation = Negation { columns, span: self.span(expr), written: self.written(expr) };
+        let negation = Negation { columns, span: self.span(expr), written };
         self.scope.negations.push(negation);
     }
 

@@ -198,7 +198,10 @@ impl Converter<'_, '_> {
         }
         let node = self.node(item)?;
         match node.as_const() {
-            Some(Value::Null) => self.wrong(item, "NULL in a list equals nothing", "`x IS NULL OR x IN (…)`"),
+            Some(Value::Null) => {
+                let hint = "`x IS NULL OR x IN (…)`";
+                self.wrong(item, "NULL in a list equals nothing", hint)
+            }
             Some(_) => Some(vec![node]),
             None => {
                 let written = self.written(item);

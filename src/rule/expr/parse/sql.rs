@@ -11,15 +11,15 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 /// Bytes of one expression. Longer ones would take the parser deep.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that a mistake
-/// in the innermost costs it time that doubles with every level.
-const MAX_NESTING: usize = 12;
+/// How deep parentheses and CASE may nest. The parser tries alternatives at each level of some forms, so that
+/// a mistake in the innermost costs it time that doubles with every level.
+const MAX_NESTING: usize = 10;
 
 /// How deep the parser may go: a level takes it much stack in builds that are not optimised.
-const MAX_RECURSION: usize = 25;
+const MAX_RECURSION: usize = 16;
 
-/// Words and operators of one expression, literals and commas not counted. Operators nest to the left without a limit of
-/// the parser's, and a tree is as deep as there are operators.
+/// Words and operators of one expression, literals and commas not counted. Operators nest to the left without
+/// a limit of the parser's, and a tree is as deep as there are operators.
 const MAX_WORDS: usize = 1000;
 
 /// A syntax error with its place in the text.
@@ -94,9 +94,7 @@ fn stray_hint(token: &str) -> &'static str {
         ";" => "an expression ends without a semicolon",
         "&" | "&&" => "write AND",
         "|" => "write OR",
-        _ => {
-            "two conditions are joined by AND or OR; a text stands in single quotes, and a quote in it is doubled"
-        }
+        _ => "two conditions are joined by AND or OR; a text stands in single quotes",
     }
 }
 
@@ -180,12 +178,39 @@ pub fn bytes(text: &str, span: Span) -> Range<usize> {
 /// The bytes from the first to the last thing in an expression whose place the parser keeps.
 pub fn reach(text: &str, expr: &Expr) -> Range<usize> {
     match (first(expr), last(expr)) {
-        (Some(start), Some(end)) => {
+        (Some(start), Some((end, is_call))) => {
             let start = bytes(text, start).start;
-            start..bytes(text, end).end.max(start)
+            start..closed(text, start, bytes(text, end).end.max(start), is_call)
         }
         _ => 0..text.len(),
     }
+}
+
+/// Where the parentheses end that are open at `end`, whose own places the parser does not keep. The name of a
+/// call whose arguments have no place takes its parentheses along.
+fn closed(text: &str, start: usize, end: usize, is_call: bool) -> usize {
+    let mut open: usize = 0;
+    let mut quoted = false;
+    let mut taken = end;
+    for (at, c) in text.get(start..).unwrap_or("").char_indices().map(|(at, c)| (start + at, c)) {
+        let after = at + c.len_utf8();
+        match c {
+            '\'' => quoted = !quoted,
+            _ if quoted => {}
+            '(' if at < end || (is_call && at == end) => open += 1,
+            '(' if open > 0 => open += 1,
+            ')' if open > 0 => {
+                open -= 1;
+                taken = taken.max(after);
+            }
+            c if at >= end && open == 0 && !c.is_whitespace() => break,
+            _ => {}
+        }
+        if after >= end && open == 0 && !(is_call && after == end) {
+            break;
+        }
+    }
+    if open == 0 { taken } else { end }
 }
 
 /// The span of a leaf, or of the word that an expression begins or ends with.
@@ -225,13 +250,13 @@ fn first(mut expr: &Expr) -> Option<Span> {
     }
 }
 
-/// The rightmost leaf.
-fn last(mut expr: &Expr) -> Option<Span> {
+/// The rightmost leaf, and whether it is the name of a call.
+fn last(mut expr: &Expr) -> Option<(Span, bool)> {
     loop {
         expr = match (inner(expr), last_argument(expr)) {
             (Some((_, right)), _) => right,
             (None, Some(argument)) => argument,
-            (None, None) => return leaf(expr, false),
+            (None, None) => return leaf(expr, false).map(|span| (span, matches!(expr, Expr::Function(_)))),
         };
     }
 }

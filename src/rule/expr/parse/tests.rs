@@ -224,9 +224,8 @@ fn names_that_are_wrong_are_explained() {
     fails(
         "diagnostics",
         "respons = 'negative'",
-        &[
-            "[respons] column \"respons\" does not exist in stream \"diagnostics\" | did you mean \"response\"? (string: positive, negative)",
-        ],
+        &["[respons] column \"respons\" does not exist in stream \"diagnostics\" | \
+             did you mean \"response\"? (string: positive, negative)"],
     );
     fails("diagnostics", "Response = 'x' AND servce = 1", &["case-sensitive: write response", "(int)"]);
     fails("telemetry", "limt > 1", &["did you mean \"limit\"? (a let)"]);
@@ -359,13 +358,13 @@ fn hostile_texts_are_refused_not_followed() {
     assert!(read("telemetry", &format!("{} charging", "NOT ".repeat(900)), Place::Where).is_err());
     fails("telemetry", &format!("charging {}", "IS NULL ".repeat(450)), &["too big"]);
     let absolute = |n: usize| format!("{}gear{} > 1", "abs(".repeat(n), ")".repeat(n));
-    assert!(read("telemetry", &absolute(11), Place::Where).is_ok());
+    assert!(read("telemetry", &absolute(9), Place::Where).is_ok());
     fails("telemetry", &absolute(100), &["nested too deeply"]);
-    let cases = format!("{}1{} > 1", "CASE WHEN charging THEN ".repeat(11), " END".repeat(11));
+    let cases = format!("{}1{} > 1", "CASE WHEN charging THEN ".repeat(9), " END".repeat(9));
     assert!(read("telemetry", &cases, Place::Where).is_ok());
     let cast = |n: usize| format!("{}gear{}", "TRY_CAST(".repeat(n), " AS NO TYPE)".repeat(n));
-    assert!(read("telemetry", &cast(12), Place::Where).is_err());
-    fails("telemetry", &cast(13), &["nested too deeply"]);
+    assert!(read("telemetry", &cast(10), Place::Where).is_err());
+    fails("telemetry", &cast(11), &["nested too deeply"]);
     let huge = format!("vin = '{}'", "x".repeat(20_000));
     fails("telemetry", &huge, &["longer than"]);
     let schema = schema("telemetry");
@@ -378,10 +377,14 @@ fn hostile_texts_are_refused_not_followed() {
     assert!(scope.problems.iter().any(|problem| problem.message.contains("too big")));
 }
 
+/// Any characters, or words of the language in any order.
+const TEXTS: &str = "[a-z_ ()'\"<>=+*/,.0-9%-]{0,40}\
+    |(speed|gear|vin|count\\(|\\)|\\*|AND|OR|NOT|IN|BETWEEN|CASE|WHEN|END|>|=|'x'|1| ){0,14}";
+
 proptest::proptest! {
     /// Whatever is typed, reading it ends without a panic, and every problem lies within the text.
     #[test]
-    fn no_text_breaks_the_reader(sql in "[a-z_ ()'\"<>=+*/,.0-9%-]{0,40}|(speed|gear|vin|count\\(|\\)|\\*|AND|OR|NOT|IN|BETWEEN|CASE|WHEN|END|>|=|'x'|1| ){0,14}") {
+    fn no_text_breaks_the_reader(sql in TEXTS) {
         let (schema, lets) = (schema("telemetry"), lets());
         let mut scope = Scope::new(&schema, &lets);
         let tree = scope.read_condition(&text(&sql), Place::Window);

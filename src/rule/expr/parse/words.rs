@@ -83,3 +83,10 @@ pub const FOREIGN: [(&str, &str); 16] = [
     ("regexp_match", "regexp_like(text, pattern)"),
     ("datediff", "seconds_between(a, b)"),
 ];
+
+/// Words of SQL that the language uses, and which therefore name nothing.
+pub const SQL: [&str; 32] = [
+    "all", "and", "any", "array", "as", "asc", "between", "by", "case", "cast", "desc", "distinct", "else",
+    "end", "escape", "exists", "false", "filter", "from", "in", "interval", "is", "like", "not", "null",
+    "or", "select", "then", "true", "try_cast", "when", "where",
+];
