@@ -48,6 +48,9 @@ brokers           = "{brokers}"
 group             = "{group}"
 dead_letter_topic = "{dead_letters}"
 
+[kafka.consumer]
+"session.timeout.ms" = {session}
+
 [http]
 listen = "127.0.0.1:{http}"
 
@@ -103,10 +106,15 @@ class Fleetwarden(Process):
         shutil.copytree(ROOT / "rules", rules)
         shutil.copytree(ROOT / "tests/real/rules", rules / "real")
         self.rules = rules
+        self.kafka, self.opensearch = kafka, opensearch
         self.config = folder / "fleetwarden.toml"
+        # A broker that is away for longer than the session costs the partitions, and their windows start cold.
+        self.configure(session=45_000)
+
+    def configure(self, session):
         self.config.write_text(CONFIG.format(
-            schemas=ROOT / "schemas", brokers=kafka.address, group=GROUP, dead_letters=DEAD_LETTERS, http=self.http,
-            opensearch=opensearch.url, index=INDEX, copy=self.copy))
+            schemas=ROOT / "schemas", brokers=self.kafka.address, group=GROUP, dead_letters=DEAD_LETTERS,
+            http=self.http, opensearch=self.opensearch.url, index=INDEX, copy=self.copy, session=session))
 
     def begin(self):
         self.launch([self.binary, "run", "-c", self.config])
@@ -290,7 +298,8 @@ class Flow(threading.Thread):
 
 class Suite:
     def __init__(self, report, folder, binary):
-        self.report, self.folder, self.binary = report, folder, binary
+        # A copy: a build that goes on beside the suite must not exchange the program under test.
+        self.report, self.folder, self.binary = report, folder, shutil.copy2(binary, folder / "fleetwarden-binary")
         self.kafka = self.opensearch = self.program = self.cluster = None
 
     def stop(self):
@@ -504,6 +513,8 @@ def main():
         suite.happy_path()
         suite.broker_dies()
         suite.opensearch_dies()
+        # A short one, so that the partitions of a crashed process are given out again soon.
+        suite.program.configure(session=6_000)
         suite.restart("restart", 3, signal.SIGTERM)
         suite.restart("crash", 4, signal.SIGKILL)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
