@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -68,8 +69,8 @@ class Unavailable(Exception):
 
 
 def free_port(low=0, high=0):
-    """A port that nobody listens on, from a range if one is given."""
-    for port in range(low, high + 1) if low else [0]:
+    """A port that nobody listens on, from a range if one is given: any of it, as others may choose at this moment."""
+    for port in random.sample(range(low, high + 1), high - low + 1) if low else [0]:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -227,16 +228,23 @@ class OpenSearch(Process):
         # The runner takes the port after its base, and only below 9300.
         self.port = free_port(9201, 9299)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.cluster = f"fleetwarden-{os.getpid()}-{self.port}"
 
     def begin(self):
         self.launch(["java", "-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                      "-cp", f"{self.jars}/*", "org.codelibs.opensearch.runner.OpenSearchRunner",
                      "-basePath", self.folder / "opensearch-data", "-numOfNode", "1",
-                     "-clusterName", f"fleetwarden-{self.port}", "-baseHttpPort", self.port - 1])
+                     "-clusterName", self.cluster, "-baseHttpPort", self.port - 1])
 
     def ready(self):
+        # The runner takes another port where its own is taken: whoever answers here must be ours.
         health = f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=1s"
-        self.wait_until(lambda: get_json(health)["status"] in ("yellow", "green"), 90, "healthy cluster")
+        self.wait_until(lambda: self.ours(get_json(health)), 90, f"healthy cluster at {self.url}")
+
+    def ours(self, health):
+        if health["cluster_name"] != self.cluster:
+            raise Unavailable(f"port {self.port} was taken by {health['cluster_name']}; run again")
+        return health["status"] in ("yellow", "green")
 
     def documents(self, index):
         """Every document of an index pattern: id → source."""

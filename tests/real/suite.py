@@ -114,12 +114,16 @@ class Fleetwarden(Process):
     def ready(self):
         self.wait_until(lambda: self.status("/readyz") == 200, 60, "readyz 200")
 
-    def status(self, path):
+    def answer(self, path):
+        """Status and text."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:
-                return answer.status
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code
+            return error.code, error.read().decode()
+
+    def status(self, path):
+        return self.answer(path)[0]
 
     def metrics(self):
         with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
@@ -402,8 +406,8 @@ class Suite:
 
     def health(self):
         for path in ("/livez", "/readyz"):
-            status = self.program.status(path)
-            self.report.check(f"{path} answers 200", status == 200, str(status))
+            status, text = self.program.answer(path)
+            self.report.check(f"{path} answers 200", status == 200, f"{status} {' '.join(text.split())[:200]}")
         promtool = find_promtool()
         if promtool is None:
             self.report.check("promtool is there", os.environ.get("CI") != "true", "SKIPPED: no promtool (Debian: prometheus)")
@@ -441,12 +445,14 @@ class Suite:
         self.report.same("broker and OpenSearch killed and back: still id for id", set(self.documents()), ids)
         self.bodies("broker and OpenSearch killed and back: each body once in the file", alerts)
 
-    def restart(self):
+    def restart(self, name, number, signal_number):
         """In the middle of a stream. Windows and suppression start cold, so only what needs no memory must be equal."""
-        flow = Flow(self.cluster, 3, 10)
+        report = self.report
+        flow = Flow(self.cluster, number, 10)
         time.sleep(4)
-        code = self.program.signal(signal.SIGTERM)
-        self.report.check("SIGTERM ends it with 0", code == 0, f"exit {code}, {self.program.tail(1)}")
+        code = self.program.signal(signal_number)
+        if signal_number == signal.SIGTERM:
+            report.check(f"{name}: ends with 0", code == 0, f"exit {code}, {self.program.tail(1)}")
         committed = sum(self.cluster.committed().values())
         time.sleep(1)
         self.program.start()
@@ -454,18 +460,18 @@ class Suite:
         self.settle()
         ends = sum(self.cluster.ends().values())
         read = self.program.total("fleetwarden_records_total")
-        self.report.check("restart: goes on at the committed offset", read == ends - committed,
-                          f"read {read:.0f} records, {ends - committed} were left of {ends}")
-        alerts, _ = self.expected("d")
+        report.check(f"{name}: goes on at the committed offset", read == ends - committed,
+                     f"read {read:.0f} records, {ends - committed} were left of {ends}")
+        alerts, _ = self.expected(f"restart-{number}")
         documents = self.documents()
         plain = {alert["id"] for alert in alerts if alert["rule"]["id"] == "real-fast-driver"}
         live = {name for name, document in documents.items() if document["rule"]["id"] == "real-fast-driver"}
-        self.report.same("restart: of a rule without memory nothing is lost or doubled", live, plain)
+        report.same(f"{name}: of a rule without memory nothing is lost or doubled", live, plain)
         matches = {alert["id"] for alert in alerts if alert["rule"]["kind"] == "match"}
         lost = matches - set(documents)
-        self.report.check("restart: no match is lost", not lost, f"{len(matches)} ids, {len(lost)} lost")
+        report.check(f"{name}: no match is lost", not lost, f"{len(matches)} ids, {len(lost)} lost")
         cold = self.program.total("fleetwarden_blind_total", reason="cold_start")
-        self.report.check("restart: cold windows are counted", cold > 0, f"cold_start {cold:.0f}")
+        report.check(f"{name}: cold windows are counted", cold > 0, f"cold_start {cold:.0f}")
 
 
 def find_promtool():
@@ -498,7 +504,8 @@ def main():
         suite.happy_path()
         suite.broker_dies()
         suite.opensearch_dies()
-        suite.restart()
+        suite.restart("restart", 3, signal.SIGTERM)
+        suite.restart("crash", 4, signal.SIGKILL)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not isinstance(error, (Unavailable, AssertionError)):
             traceback.print_exc()
