@@ -144,11 +144,9 @@ impl Job {
                 self.consumer.push(&lines, &mut report)?;
             }
             bar.set_position(self.files.progress().0);
-            bar.set_message(format!(
-                "alerts {}   rejects {}",
-                report.alerts,
-                report.rejects.values().sum::<u64>()
-            ));
+            let rate = self.consumer.events() as f64 / started.elapsed().as_secs_f64().max(0.001);
+            let rejects = report.rejects.values().sum::<u64>();
+            bar.set_message(format!("{rate:.0} events/s   alerts {}   rejects {rejects}", report.alerts));
             if !more || left == 0 {
                 break;
             }
