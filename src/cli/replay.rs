@@ -15,7 +15,7 @@ use super::{Exit, fail};
 use crate::alert::Blind;
 use crate::decode::{DecodeStats, JsonDecoder};
 use crate::encode::plain;
-use crate::event::{Limits, Record, Reject, RejectReason};
+use crate::event::{Limits, PartitionId, Record, Reject, RejectReason};
 use crate::files::{Files, FilesError, Framing, Input, Line, inputs};
 use crate::rule::RuleSet;
 use crate::runtime::replay::Replay;
@@ -53,6 +53,9 @@ pub struct ReplayArgs {
     /// What is a record: each line, or each file (a CloudTrail file)
     #[arg(long, value_enum, default_value_t = FramingArg::Lines)]
     pub framing: FramingArg,
+    /// Longest record in bytes; longer ones are rejected [default: 1 MiB a line, 256 MiB a file]
+    #[arg(long, value_name = "BYTES")]
+    pub max_record_bytes: Option<usize>,
     /// No progress bar and no table: only alerts and the summary
     #[arg(long)]
     pub quiet: bool,
@@ -69,6 +72,9 @@ pub enum FramingArg {
     /// Each file.
     File,
 }
+
+/// Longest record where each file is one: services deliver many events in a file.
+const FILE_BYTES: usize = 256 << 20;
 
 /// Bytes of records that are handed on at once.
 const BATCH_BYTES: usize = 4 << 20;
@@ -101,7 +107,11 @@ fn prepare(args: &ReplayArgs) -> Result<Job, Exit> {
         let loaded = super::load_rules(&args.rules, args.schemas.as_deref())?;
         (Some(loaded.rules), loaded.schemas)
     };
-    let limits = Limits::default();
+    let mut limits = Limits::default();
+    if args.framing == FramingArg::File {
+        limits.record_bytes = FILE_BYTES;
+    }
+    limits.record_bytes = args.max_record_bytes.unwrap_or(limits.record_bytes);
     let inputs = inputs(&args.inputs).map_err(|error| fail(&error.to_string()))?;
     check_streams(&inputs, &schemas)?;
     let framing = match args.framing {
@@ -190,10 +200,13 @@ fn progress_bar(args: &ReplayArgs, bytes: u64) -> ProgressBar {
 impl Consumer {
     fn push(&mut self, lines: &[Line], report: &mut Report) -> Result<(), Exit> {
         match self {
-            Consumer::Decode(decoding) => decoding.push(lines, report),
+            Consumer::Decode(decoding) => decoding.push(lines, report)?,
             Consumer::Detect(replay) => {
                 let records: Vec<Record<'_>> =
                     lines.iter().map(|line| record(line, replay.source(&line.partition))).collect();
+                if records.iter().any(|record| record.source == u16::MAX) {
+                    return Err(fail("more than 65,535 partitions in one replay: split the input"));
+                }
                 let (alerts, rejects) = replay.push(&records);
                 report.rejected(&rejects, replay.partitions());
                 for alert in &alerts {
@@ -233,7 +246,8 @@ fn record(line: &Line, source: u16) -> Record<'_> {
 /// Decoding alone: the baseline that detection is measured against.
 struct Decoding {
     decoders: BTreeMap<Arc<str>, JsonDecoder>,
-    sources: Arc<[crate::event::PartitionId]>,
+    sources: Arc<[PartitionId]>,
+    indices: BTreeMap<PartitionId, u16>,
     totals: Totals,
 }
 
@@ -248,25 +262,27 @@ impl Decoding {
             };
             (schema.name.clone(), JsonDecoder::new(schema.clone(), projection, limits))
         });
-        Decoding { decoders: decoders.collect(), sources: Arc::from([]), totals: Totals::default() }
+        Decoding {
+            decoders: decoders.collect(),
+            sources: Arc::from([]),
+            indices: BTreeMap::new(),
+            totals: Totals::default(),
+        }
     }
 
-    fn push(&mut self, lines: &[Line], report: &mut Report) {
-        let mut sources = self.sources.to_vec();
+    fn push(&mut self, lines: &[Line], report: &mut Report) -> Result<(), Exit> {
         for (position, line) in (0u32..).zip(lines) {
-            let known = sources.iter().position(|other| *other == line.partition);
-            let source = known.unwrap_or_else(|| {
-                sources.push(line.partition.clone());
-                sources.len() - 1
-            });
+            let source = match self.indices.get(&line.partition) {
+                Some(known) => *known,
+                None => self.learn(&line.partition)?,
+            };
             if let Some(decoder) = self.decoders.get_mut(&line.partition.stream) {
-                decoder.push(&record(line, source as u16), position);
+                decoder.push(&record(line, source), position);
             }
             let counters = self.totals.partitions.entry(line.partition.clone()).or_default();
             counters.records += 1;
             counters.bytes += line.payload.len() as u64;
         }
-        self.sources = sources.into();
         for (stream, decoder) in &mut self.decoders {
             let decoded = decoder.finish(&self.sources);
             self.totals.decode.entry(stream.clone()).or_default().merge(&decoded.stats);
@@ -279,6 +295,15 @@ impl Decoding {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn learn(&mut self, partition: &PartitionId) -> Result<u16, Exit> {
+        let source = u16::try_from(self.sources.len())
+            .map_err(|_| fail("more than 65,535 partitions in one replay: split the input"))?;
+        self.sources = self.sources.iter().cloned().chain([partition.clone()]).collect();
+        self.indices.insert(partition.clone(), source);
+        Ok(source)
     }
 }
 
@@ -311,7 +336,7 @@ impl Report {
         self.out.flush().map_err(|error| cannot_write(&error))
     }
 
-    fn rejected(&mut self, rejects: &[Reject], sources: &[crate::event::PartitionId]) {
+    fn rejected(&mut self, rejects: &[Reject], sources: &[PartitionId]) {
         for reject in rejects {
             *self.rejects.entry(reject.reason).or_default() += 1;
             self.examples.entry(reject.reason).or_insert_with(|| {
@@ -325,12 +350,16 @@ impl Report {
 
     /// What a person can act on.
     fn table(&self, totals: &Totals) {
-        let firing: Vec<_> = totals.rules.iter().filter(|(_, rule)| !rule.alerts.is_empty()).collect();
+        let firing: Vec<_> =
+            totals.rules.iter().filter(|(_, rule)| !rule.alerts.is_empty() || rule.shadowed > 0).collect();
         if !firing.is_empty() {
             eprintln!("{:40} {:>8} {:>8}  severities", "rule", "alerts", "folded");
         }
         for (id, rule) in firing {
-            let by: Vec<String> = rule.alerts.iter().map(|(s, n)| format!("{} {n}", s.name())).collect();
+            let mut by: Vec<String> = rule.alerts.iter().map(|(s, n)| format!("{} {n}", s.name())).collect();
+            if rule.shadowed > 0 {
+                by.push(format!("{} in shadow, not sent", rule.shadowed));
+            }
             eprintln!(
                 "{id:40} {:>8} {:>8}  {}",
                 rule.alerts.values().sum::<u64>(),
@@ -387,6 +416,7 @@ impl Report {
             "mistyped": mistyped,
             "blind": by_rule,
             "pending": totals.pending,
+            "shadowed": totals.rules.values().map(|rule| rule.shadowed).sum::<u64>(),
             "folded": totals.rules.values().map(|rule| rule.folded).sum::<u64>(),
             "alerts": self.alerts,
             "seconds": (seconds * 1e6).round() / 1e6,

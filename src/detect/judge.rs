@@ -54,13 +54,15 @@ pub struct View<'a> {
     pub end: Timestamp,
     /// The row that judges it; none at a close.
     pub row: Option<(&'a Slice<'a>, usize)>,
+    /// The times of each ring, rising, where many windows are looked at.
+    pub sorted: Option<&'a [Vec<Timestamp>]>,
 }
 
 impl Scope for View<'_> {
     fn aggregate(&self, i: usize) -> Value {
         let Some(aggregate) = self.plan.spec.aggregates.get(i) else { return Value::Null };
-        if let Some(times) = aggregate.ring.and_then(|ring| self.state.rings.get(ring)) {
-            return Value::Int(times.count(&self.plan.cut, self.end) as i64);
+        if let Some(ring) = aggregate.ring {
+            return Value::Int(self.exact_count(ring) as i64);
         }
         if let Some(set) = self.plan.distinct_of.get(i).copied().flatten() {
             let count =
@@ -88,6 +90,19 @@ impl Scope for View<'_> {
 }
 
 impl View<'_> {
+    /// Rows in (end − window, end] that a ring knows.
+    fn exact_count(&self, ring: usize) -> u64 {
+        let cut = &self.plan.cut;
+        match self.sorted.and_then(|sorted| sorted.get(ring)) {
+            Some(times) => {
+                let start = self.end.minus(cut.window);
+                let from = times.partition_point(|time| *time <= start);
+                times.partition_point(|time| *time <= self.end).saturating_sub(from) as u64
+            }
+            None => self.state.rings.get(ring).map_or(0, |times| times.count(cut, self.end)),
+        }
+    }
+
     /// What the window's panes know of aggregate `i`, merged in the order of time.
     fn merged(&self, i: usize) -> Option<Partial> {
         let aggregate = self.plan.spec.aggregates.get(i)?;

@@ -122,6 +122,13 @@ pub struct Seen {
 }
 
 impl Times {
+    /// All times, rising.
+    pub fn sorted(&self) -> Vec<Timestamp> {
+        let mut times: Vec<Timestamp> = self.0.iter().map(|seen| seen.time).collect();
+        times.sort_unstable();
+        times
+    }
+
     /// Rows in (end − window, end].
     pub fn count(&self, cut: &Cut, end: Timestamp) -> u64 {
         let start = end.minus(cut.window);

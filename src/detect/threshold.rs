@@ -11,13 +11,14 @@ use arrow::record_batch::RecordBatch;
 
 use super::codec::{Reader, Writer};
 use super::judge::{Plan, View};
-use super::panes::{KeyState, Seen};
+use super::panes::{KeyState, Seen, Times};
 use super::table::{Entry, KeyTable};
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy, Reason};
 use crate::event::time::SECOND;
 use crate::event::{Key, Limits, Micros, Slice, Timestamp};
 use crate::rule::{Clock, Rule, Threshold, Window};
+use crate::stats::distinct::Which;
 
 /// How long something that has ended is remembered at least.
 const REMEMBER: Micros = 600 * SECOND;
@@ -247,10 +248,19 @@ fn judge_newest(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_
     }
     let (low, high) = (cut.low(row.index), row.index);
     if cut.paned {
-        entry.state.distinct.iter_mut().for_each(|distinct| distinct.advance(low, high));
+        entry.state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Newest, low, high));
     }
     let Entry { values, state, .. } = entry;
-    let view = View { plan, state, key: values, low, high, end: row.time, row: Some((row.rows, row.i)) };
+    let view = View {
+        plan,
+        state,
+        key: values,
+        low,
+        high,
+        end: row.time,
+        row: Some((row.rows, row.i)),
+        sorted: None,
+    };
     if !view.holds() {
         return state.edge.rearm();
     }
@@ -284,10 +294,13 @@ fn judge_older(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>
     let cut = &plan.cut;
     let Entry { values, state, .. } = entry;
     let newest = state.newest.unwrap_or(row.time);
+    // Sorted once: an older row may have to look at as many windows as there are times.
+    let sorted: Vec<Vec<Timestamp>> = state.rings.iter().map(Times::sorted).collect();
     for end in ends_that_contain(plan, state, row) {
-        let high = cut.index(end);
-        let view =
-            View { plan, state, key: values, low: cut.low(high), high, end, row: Some((row.rows, row.i)) };
+        let (low, high) = (cut.low(cut.index(end)), cut.index(end));
+        state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Older, low, high));
+        let row_of = Some((row.rows, row.i));
+        let view = View { plan, state, key: values, low, high, end, row: row_of, sorted: Some(&sorted) };
         if !view.holds() {
             continue;
         }
@@ -339,6 +352,7 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
         high: row.index,
         end: row.time,
         row: Some((row.rows, row.i)),
+        sorted: None,
     };
     if !view.holds() {
         return;
@@ -405,9 +419,9 @@ fn judge_closing(
     }
     let (low, end) = (cut.low(index), cut.end(index));
     if newer && !tumbling {
-        state.distinct.iter_mut().for_each(|distinct| distinct.advance(low, index));
+        state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Newest, low, index));
     }
-    let view = View { plan, state, key: values, low, high: index, end, row: None };
+    let view = View { plan, state, key: values, low, high: index, end, row: None, sorted: None };
     if !view.holds() {
         if newer && !tumbling {
             state.edge.rearm();

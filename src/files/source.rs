@@ -61,6 +61,8 @@ pub(super) struct Lines {
     reader: Box<dyn BufRead + Send>,
     framing: Framing,
     limit: usize,
+    /// Whether anything has been read: an empty file is one record all the same.
+    done: bool,
 }
 
 impl Lines {
@@ -72,14 +74,16 @@ impl Lines {
             Origin::Bytes(_, bytes) => Box::new(Cursor::new(bytes.clone())),
         };
         let reader = unpacked(Counted { inner: plain, read })?;
-        Ok(Lines { reader, framing, limit })
+        Ok(Lines { reader, framing, limit, done: false })
     }
 
-    /// The next line that is not blank.
+    /// The next line that is not blank; of a file that is one record, the file, blank or not.
     pub fn next(&mut self) -> io::Result<Option<RawLine>> {
         loop {
             let line = self.any()?;
-            if line.as_ref().is_none_or(|line| line.cut || !line.bytes.trim_ascii().is_empty()) {
+            if self.framing == Framing::File
+                || line.as_ref().is_none_or(|line| line.cut || !line.bytes.trim_ascii().is_empty())
+            {
                 return Ok(line);
             }
         }
@@ -93,9 +97,10 @@ impl Lines {
             Framing::Lines => part.read_until(b'\n', &mut bytes)?,
             Framing::File => part.read_to_end(&mut bytes)?,
         };
-        if length == 0 {
+        if length == 0 && (self.framing == Framing::Lines || self.done) {
             return Ok(None);
         }
+        self.done = true;
         if self.framing == Framing::Lines && bytes.last() == Some(&b'\n') {
             bytes.pop();
         }

@@ -85,6 +85,8 @@ pub struct Worker {
     placement: Exchange,
     streams: BTreeMap<Arc<str>, Stream>,
     sources: Arc<[PartitionId]>,
+    /// The index of each source.
+    indices: BTreeMap<PartitionId, u16>,
     /// By source; none = not ours.
     partitions: Vec<Option<Partition>>,
     exchange: Pipeline,
@@ -135,6 +137,7 @@ impl Worker {
             limits: limits.clone(),
             placement,
             sources: Arc::from([]),
+            indices: BTreeMap::new(),
             partitions: Vec::new(),
             exchange_time: Timestamp(i64::MIN),
             committed_at: 0,
@@ -154,15 +157,24 @@ impl Worker {
 
     /// Likewise, and whether it was unknown.
     pub fn intern(&mut self, partition: &PartitionId) -> (u16, bool) {
-        let known = self.sources.iter().position(|other| other == partition);
-        let at = known.unwrap_or_else(|| {
-            let mut all = self.sources.to_vec();
-            all.push(partition.clone());
-            self.sources = all.into();
-            self.partitions.push(None);
-            self.sources.len() - 1
-        });
-        (u16::try_from(at).unwrap_or(u16::MAX), known.is_none())
+        if let Some(known) = self.indices.get(partition) {
+            return (*known, false);
+        }
+        // More partitions than a worker can tell apart: the last index is nobody's, its records are not read.
+        let Ok(at) = u16::try_from(self.partitions.len()) else { return (u16::MAX, false) };
+        if at == u16::MAX {
+            return (at, false);
+        }
+        self.sources = self.sources.iter().cloned().chain([partition.clone()]).collect();
+        self.partitions.push(None);
+        self.indices.insert(partition.clone(), at);
+        (at, true)
+    }
+
+    /// The state of a partition that is ours.
+    fn owned(&mut self, id: &PartitionId) -> Option<&mut Partition> {
+        let at = *self.indices.get(id)?;
+        self.partitions.get_mut(usize::from(at))?.as_mut()
     }
 
     /// Saves every partition's state and loads it again, as a restart would: nothing may change by it.
@@ -187,8 +199,7 @@ impl Worker {
             Signal::Assigned { partition, next_offset } => self.assigned(partition, next_offset, actions),
             Signal::Revoked(partition) => self.revoked(partition, actions),
             Signal::Acked(stamp) => {
-                let at = self.sources.iter().position(|other| *other == stamp.source);
-                if let Some(Some(partition)) = at.and_then(|at| self.partitions.get_mut(at)) {
+                if let Some(partition) = self.owned(&stamp.source) {
                     partition.outstanding.remove(&stamp.seq);
                 }
             }
@@ -274,9 +285,7 @@ impl Worker {
         }
         self.committed_at = second;
         for (id, offset) in self.committable() {
-            if let Some(Some(partition)) =
-                self.sources.iter().position(|other| *other == id).and_then(|at| self.partitions.get_mut(at))
-            {
+            if let Some(partition) = self.owned(&id) {
                 partition.committed = offset;
             }
             actions.push(Action::Commit(id, offset));
@@ -566,7 +575,10 @@ fn timed(mut batch: EventBatch, times: &[(Timestamp, Timestamp)]) -> EventBatch 
 
 /// A partition's part of what was picked; none if it has no rows there.
 fn part(picked: &Picked, source: usize) -> Option<Slice<'_>> {
-    let span = picked.of.spans.iter().find(|span| usize::from(span.source) == source)?;
+    // Spans stand in the order of sources.
+    let spans = &picked.of.spans;
+    let at = spans.binary_search_by_key(&source, |span| usize::from(span.source)).ok()?;
+    let span = spans.get(at)?;
     let from = picked.rows.partition_point(|row| (*row as usize) < span.rows.start);
     let to = picked.rows.partition_point(|row| (*row as usize) < span.rows.end);
     (from < to).then_some(Slice { picked, from, to, exchange: false })

@@ -1,8 +1,9 @@
 //! Exact counts of distinct values over a span of panes.
 //!
 //! Every value's hash is kept for every pane it was seen in: "the newest pane of a value" alone would hide a
-//! value of a late backlog that is also live. The span asked for last is counted incrementally as it moves
-//! forward, so that a count costs what changed, not what is there; any other span is counted from its panes.
+//! value of a late backlog that is also live. Two spans, the newest one and one among older rows, are counted
+//! incrementally as they move forward, so that a count costs what changed, not what is there; any other span is
+//! counted from its panes.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -14,19 +15,28 @@ pub struct DistinctPanes {
     panes: Vec<(i64, HashSet<u128>)>,
     /// How many (hash, pane) pairs there are.
     pairs: usize,
-    /// The span counted last: derived from `panes`, never saved.
-    recent: Option<Recent>,
+    /// The spans that are counted as they move: derived from `panes`, never saved.
+    moving: [Option<Moving>; 2],
 }
 
-/// The span counted last: in how many of its panes each hash stands.
+/// Which of the two moving spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// That of the newest window.
+    Newest,
+    /// That of windows that contain an older row.
+    Older,
+}
+
+/// A span that moves forward: in how many of its panes each hash stands.
 #[derive(Clone, Debug)]
-struct Recent {
+struct Moving {
     low: i64,
     high: i64,
     seen: HashMap<u128, u32>,
 }
 
-impl Recent {
+impl Moving {
     fn add(&mut self, hash: u128) {
         *self.seen.entry(hash).or_default() += 1;
     }
@@ -44,27 +54,28 @@ impl Recent {
 impl DistinctPanes {
     /// Notes a hash in a pane; false if there is no room left for another pair.
     pub fn insert(&mut self, pane: i64, hash: u128, cap: usize) -> bool {
-        let at = match self.panes.binary_search_by_key(&pane, |(index, _)| *index) {
-            Ok(at) => at,
-            Err(at) => {
-                self.panes.insert(at, (pane, HashSet::new()));
-                at
-            }
-        };
-        let Some((_, set)) = self.panes.get_mut(at) else { return false };
-        if set.contains(&hash) {
+        let found = self.panes.binary_search_by_key(&pane, |(index, _)| *index);
+        if found.is_ok_and(|at| self.panes.get(at).is_some_and(|(_, set)| set.contains(&hash))) {
             return true;
         }
         if self.pairs >= cap {
             return false;
         }
-        set.insert(hash);
+        match found {
+            Ok(at) => self.panes.get_mut(at).map(|(_, set)| set.insert(hash)).unwrap_or_default(),
+            Err(at) => {
+                self.panes.insert(at, (pane, HashSet::from([hash])));
+                true
+            }
+        };
         self.pairs += 1;
-        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high)
-        {
-            recent.add(hash);
-        }
+        self.covering(pane).for_each(|moving| moving.add(hash));
         true
+    }
+
+    /// The moving spans in which a pane lies.
+    fn covering(&mut self, pane: i64) -> impl Iterator<Item = &mut Moving> {
+        self.moving.iter_mut().flatten().filter(move |moving| moving.low <= pane && pane <= moving.high)
     }
 
     /// Forgets a pane.
@@ -72,48 +83,43 @@ impl DistinctPanes {
         let Ok(at) = self.panes.binary_search_by_key(&pane, |(index, _)| *index) else { return };
         let (_, set) = self.panes.remove(at);
         self.pairs -= set.len();
-        if let Some(recent) = self.recent.as_mut().filter(|recent| recent.low <= pane && pane <= recent.high)
-        {
-            set.into_iter().for_each(|hash| recent.remove(hash));
-        }
+        self.covering(pane).for_each(|moving| set.iter().for_each(|hash| moving.remove(*hash)));
     }
 
-    /// Makes `low..=high` the span that [`count`](Self::count) answers at once.
-    pub fn advance(&mut self, low: i64, high: i64) {
-        match &mut self.recent {
-            Some(recent) if recent.low == low && recent.high == high => {}
-            Some(recent) if recent.low <= low && recent.high <= high && low <= recent.high => {
-                let (old_low, old_high) = (recent.low, recent.high);
-                (recent.low, recent.high) = (low, high);
+    /// Makes `low..=high` the span that [`count`](Self::count) answers at once, beside the other moving one.
+    pub fn advance(&mut self, which: Which, low: i64, high: i64) {
+        let Some(slot) = self.moving.get_mut(which as usize) else { return };
+        match slot {
+            Some(moving) if moving.low == low && moving.high == high => {}
+            Some(moving) if moving.low <= low && moving.high <= high && low <= moving.high => {
+                let (old_low, old_high) = (moving.low, moving.high);
+                (moving.low, moving.high) = (low, high);
                 for (pane, set) in within(&self.panes, old_low, high) {
                     if *pane < low {
-                        set.iter().for_each(|hash| recent.remove(*hash));
+                        set.iter().for_each(|hash| moving.remove(*hash));
                     } else if *pane > old_high {
-                        set.iter().for_each(|hash| recent.add(*hash));
+                        set.iter().for_each(|hash| moving.add(*hash));
                     }
                 }
             }
-            _ => {
-                let mut recent = Recent { low, high, seen: HashMap::new() };
+            slot => {
+                let mut moving = Moving { low, high, seen: HashMap::new() };
                 for (_, set) in within(&self.panes, low, high) {
-                    set.iter().for_each(|hash| recent.add(*hash));
+                    set.iter().for_each(|hash| moving.add(*hash));
                 }
-                self.recent = Some(recent);
+                *slot = Some(moving);
             }
         }
     }
 
     /// How many distinct hashes stand in the panes `low..=high`.
     pub fn count(&self, low: i64, high: i64) -> usize {
-        match &self.recent {
-            Some(recent) if recent.low == low && recent.high == high => recent.seen.len(),
-            _ => {
-                let spans = within(&self.panes, low, high);
-                match spans {
-                    [(_, set)] => set.len(),
-                    _ => spans.iter().flat_map(|(_, set)| set).collect::<HashSet<_>>().len(),
-                }
-            }
+        if let Some(moving) = self.moving.iter().flatten().find(|m| m.low == low && m.high == high) {
+            return moving.seen.len();
+        }
+        match within(&self.panes, low, high) {
+            [(_, set)] => set.len(),
+            spans => spans.iter().flat_map(|(_, set)| set).collect::<HashSet<_>>().len(),
         }
     }
 
@@ -175,7 +181,8 @@ mod tests {
                         panes.remove(p);
                         plain.retain(|(pane, _)| *pane != p);
                     }
-                    Step::Advance(low, high) => panes.advance(low, high),
+                    Step::Advance(low, high) if low % 2 == 0 => panes.advance(Which::Newest, low, high),
+                    Step::Advance(low, high) => panes.advance(Which::Older, low, high),
                 }
                 for (low, high) in [(0, 19), (3, 7), (5, 5), (7, 3)] {
                     let expected = plain.iter().filter(|(p, _)| low <= *p && *p <= high).map(|(_, h)| h)
