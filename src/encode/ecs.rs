@@ -210,7 +210,7 @@ fn named(name: &str, value: &Value) -> Json {
 }
 
 /// One sentence for people: the rule, whose alert it is, what was seen.
-fn message(alert: &Alert) -> String {
+pub(super) fn message(alert: &Alert) -> String {
     let names = alert.rule.key.iter().map(String::as_str).chain(std::iter::repeat("key"));
     let key: Vec<String> =
         alert.key.iter().zip(names).map(|(value, name)| format!("{name} {}", word(value))).collect();
@@ -237,7 +237,7 @@ fn word(value: &Value) -> String {
 }
 
 /// The texts of a value: none for NULL, those of each item for a list.
-fn texts(value: &Value) -> Vec<String> {
+pub(super) fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::Null => Vec::new(),
         Value::List(items) => items.iter().flat_map(texts).collect(),
@@ -247,7 +247,7 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-fn keyword(text: &str) -> Json {
+pub(super) fn keyword(text: &str) -> Json {
     cut(text, KEYWORD, char::len_utf16).into()
 }
 

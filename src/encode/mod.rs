@@ -2,6 +2,7 @@
 //! business.
 
 pub mod ecs;
+pub mod hec;
 pub mod plain;
 
 use crate::event::Timestamp;

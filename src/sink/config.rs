@@ -22,6 +22,8 @@ pub enum SinkConfig {
     Opensearch(ElasticConfig),
     /// Elasticsearch, by `_bulk`.
     Elasticsearch(ElasticConfig),
+    /// Splunk, by its HTTP Event Collector.
+    Splunk(SplunkConfig),
 }
 
 /// Settings of a sink on standard output.
@@ -86,12 +88,76 @@ pub struct ElasticConfig {
     pub template: bool,
 }
 
+/// Settings of a Splunk sink (HTTP Event Collector).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplunkConfig {
+    /// `https://HOST:8088`: what comes before `/services/collector`.
+    pub url: Endpoint,
+    /// The collector's token.
+    pub token: Secret,
+    /// The index that events go to; none = the token's own.
+    #[serde(default)]
+    pub index: Option<String>,
+    /// What events say as their source.
+    #[serde(default = "default_name")]
+    pub source: String,
+    /// What events say as their source type.
+    #[serde(default = "default_sourcetype")]
+    pub sourcetype: String,
+    /// What events say as their host.
+    #[serde(default = "default_name")]
+    pub host: String,
+    /// Certificates in PEM that are trusted, instead of those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// For one request as a whole, as for the other servers.
+    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Whether requests are compressed.
+    #[serde(default = "yes")]
+    pub gzip: bool,
+    /// Bytes of one request, before compression. Too big: an older server refuses it, and half is tried.
+    #[serde(default = "default_event_bytes")]
+    pub max_bytes: NonZeroUsize,
+    /// Alerts of one request.
+    #[serde(default = "default_batch")]
+    pub batch: NonZeroUsize,
+    /// Whether the text of events may leave: it can hold anything that a vehicle or a person sent.
+    #[serde(default)]
+    pub raw: bool,
+    /// Whether an alert counts as delivered only once the indexer acknowledges it; the token must have that
+    /// turned on.
+    #[serde(default)]
+    pub ack: bool,
+    /// How long an acknowledgement is waited for. Too small: a busy indexer gets alerts twice; too big: what
+    /// it lost comes that much later.
+    #[serde(default = "default_ack_timeout", deserialize_with = "duration")]
+    pub ack_timeout: Duration,
+}
+
 fn yes() -> bool {
     true
 }
 
 fn default_index() -> String {
     "fleetwarden-alerts".into()
+}
+
+fn default_name() -> String {
+    "fleetwarden".into()
+}
+
+fn default_sourcetype() -> String {
+    "fleetwarden:alert".into()
+}
+
+fn default_ack_timeout() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn default_event_bytes() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(1_000_000 - 1)
 }
 
 fn default_timeout() -> Duration {
@@ -175,7 +241,7 @@ impl TryFrom<String> for Endpoint {
             return Err("url must start with http:// or https:// and name a host".into());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("url must not hold credentials: use user and password, or api_key".into());
+            return Err("url must not hold credentials: use user and password, api_key or token".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("url must end before any ? or #".into());
@@ -203,6 +269,17 @@ mod tests {
         assert_eq!((config.timeout, config.gzip), (Duration::from_secs(30), true));
         assert_eq!((config.max_bytes.get(), config.batch.get()), (5_242_880, 1000));
         assert_eq!((config.raw, config.template), (false, true));
+        let SinkConfig::Splunk(config) =
+            read("type = 'splunk'\nurl = 'https://a:8088'\ntoken = 't'").unwrap()
+        else {
+            panic!("another kind")
+        };
+        assert_eq!((config.index, config.max_bytes.get(), config.batch.get()), (None, 1_000_000, 1000));
+        assert_eq!((config.ack, config.raw, config.gzip), (false, false, true));
+        assert_eq!(
+            (config.source.as_str(), config.sourcetype.as_str()),
+            ("fleetwarden", "fleetwarden:alert")
+        );
         assert!(matches!(read("type = 'stdout'").unwrap(), SinkConfig::Stdout(StdoutConfig { raw: true })));
         assert!(matches!(read("type = 'file'\npath = 'a'").unwrap(), SinkConfig::File(_)));
     }
@@ -212,6 +289,7 @@ mod tests {
         for (text, says) in [
             ("type = 'kafka'", "unknown variant"),
             ("type = 'file'", "missing field `path`"),
+            ("type = 'splunk'\nurl = 'http://a'", "missing field `token`"),
             ("type = 'stdout'\ncolour = true", "unknown field `colour`"),
             ("type = 'elasticsearch'\nurl = 'http://a'\nbatch = 0", "nonzero"),
             ("type = 'elasticsearch'\nurl = 'http://a'\ntimeout = 'soon'", "not a duration"),
@@ -228,7 +306,8 @@ mod tests {
     fn secrets_cannot_be_seen() {
         let text =
             "type = 'opensearch'\nurl = 'https://a'\nuser = 'u'\npassword = 'hunter2'\napi_key = 'hunter2'";
-        let shown = format!("{:?}", read(text).unwrap());
+        let splunk = "type = 'splunk'\nurl = 'https://a'\ntoken = 'hunter2'";
+        let shown = format!("{:?} {:?}", read(text).unwrap(), read(splunk).unwrap());
         assert!(!shown.contains("hunter2") && shown.contains("***"), "{shown}");
         assert_eq!(format!("{0} {0:?}", Secret::new("hunter2")), "*** ***");
         for url in ["https://u:hunter2@a:9200", "https://hunter2@a", "hunter2@a", "u:hunter2@a"] {

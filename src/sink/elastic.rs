@@ -8,17 +8,13 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write as _;
-use std::time::Duration;
-
-use flate2::{Compression, write::GzEncoder};
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Client, Method, RequestBuilder};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value as Json, json};
 
+use super::http::{self, Answer, Broken, send, with_body};
 use super::{Attempt, ElasticConfig, Item, Outcome, Sink, Trouble, template};
 use crate::encode::{Envelope, ecs};
-use answer::Answer;
 
 /// A body from this size on is split once when the connection breaks: some servers close it where others say
 /// 413.
@@ -39,41 +35,11 @@ pub struct Elastic {
     prepared: bool,
 }
 
-/// A request that got no answer.
-struct Broken {
-    why: String,
-    /// Whether the connection broke while the request was on its way.
-    midway: bool,
-}
-
 impl Elastic {
     /// Checks the settings and reads the certificates; contacts nobody.
     pub fn open(config: &ElasticConfig) -> Result<Elastic, String> {
         check(config)?;
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Whoever installs another one in between is welcome.
-            rustls::crypto::ring::default_provider().install_default().ok();
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("fleetwarden/", env!("CARGO_PKG_VERSION")))
-            .timeout(config.timeout)
-            .connect_timeout(config.timeout.min(Duration::from_secs(10)))
-            .redirect(reqwest::redirect::Policy::none());
-        if config.url.is_local() {
-            builder = builder.no_proxy();
-        }
-        if let Some(path) = &config.ca_file {
-            let text = std::fs::read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
-            let trusted = Certificate::from_pem_bundle(&text).unwrap_or_default();
-            if trusted.is_empty() {
-                return Err(format!("ca_file {}: no certificate in PEM in it", path.display()));
-            }
-            builder = builder.tls_certs_only(trusted);
-        } else if !config.url.is_encrypted() {
-            // Certificates of the system are not asked for where none are needed: slim images have none.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| describe(error).why)?;
+        let client = http::client(&config.url, config.ca_file.as_deref(), config.timeout)?;
         Ok(Elastic { client, config: config.clone(), max_bytes: config.max_bytes.get(), prepared: false })
     }
 
@@ -150,11 +116,7 @@ impl Elastic {
         let request = self
             .request(Method::POST, &format!("_bulk?{FILTER}"))
             .header(CONTENT_TYPE, "application/x-ndjson");
-        let request = match self.config.gzip.then(|| gzip(&bulk.body)).and_then(Result::ok) {
-            Some(body) => request.header(CONTENT_ENCODING, "gzip").body(body),
-            None => request.body(bulk.body.clone()),
-        };
-        send(request).await
+        send(with_body(request, &bulk.body, self.config.gzip)).await
     }
 }
 
@@ -191,48 +153,14 @@ fn check(config: &ElasticConfig) -> Result<(), String> {
     if config.api_key.as_ref().is_some_and(|key| api_key(key.expose()).is_none()) {
         return Err("api_key holds characters that no header can carry".into());
     }
-    if (config.user.is_some() || config.api_key.is_some())
-        && !config.url.is_encrypted()
-        && !config.url.is_local()
-    {
-        tracing::warn!("credentials travel unencrypted to {}: use https", config.url);
+    if config.user.is_some() || config.api_key.is_some() {
+        http::warn_unencrypted(&config.url);
     }
     Ok(())
 }
 
 fn api_key(key: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("ApiKey {key}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body)?;
-    encoder.finish()
-}
-
-async fn send(request: RequestBuilder) -> Result<Answer, Broken> {
-    Answer::read(request.send().await.map_err(describe)?).await.map_err(describe)
-}
-
-/// The whole chain of causes, without the address.
-fn describe(error: reqwest::Error) -> Broken {
-    let midway = !error.is_connect() && !error.is_timeout() && !error.is_builder();
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        why = format!("{why}: {inner}");
-        cause = inner.source();
-    }
-    Broken { why, midway }
-}
-
-impl Broken {
-    fn retry(self) -> Trouble {
-        Trouble::Retry { after: None, why: self.why }
-    }
+    http::credential("ApiKey", key)
 }
 
 /// The body of one request.

@@ -8,6 +8,8 @@ pub mod elastic;
 #[cfg(test)]
 pub mod fault;
 pub mod file;
+pub mod hec;
+mod http;
 pub mod stdout;
 pub mod template;
 
@@ -16,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{ElasticConfig, Endpoint, FileConfig, Secret, SinkConfig, StdoutConfig};
+pub use config::{ElasticConfig, Endpoint, FileConfig, Secret, SinkConfig, SplunkConfig, StdoutConfig};
 
 use crate::alert::Alert;
 use crate::encode::{Envelope, plain};
@@ -43,6 +45,9 @@ pub enum Outcome {
         /// What the destination said, which may quote the alert: for the dead letter alone. May be empty.
         detail: String,
     },
+    /// It was taken, and whether it is there is not known yet: to be attempted again after this time, which
+    /// asks and does not send it once more.
+    Pending(Duration),
     /// Not this time; other alerts of the batch may have got through.
     Failed(Trouble),
 }
@@ -78,6 +83,12 @@ pub trait Sink: Send {
 
     /// The most alerts that one attempt is worth.
     fn batch(&self) -> usize;
+
+    /// How long the destination wants to be left alone after an attempt that got through. Asked once after
+    /// each.
+    fn pause(&mut self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Makes the sink that a configuration describes. Nothing is contacted yet; an error says which setting is
@@ -89,6 +100,7 @@ pub fn open(config: &SinkConfig) -> Result<Box<dyn Sink>, String> {
         SinkConfig::Opensearch(config) | SinkConfig::Elasticsearch(config) => {
             Box::new(elastic::Elastic::open(config)?)
         }
+        SinkConfig::Splunk(config) => Box::new(hec::Hec::open(config)?),
     })
 }
 

@@ -13,12 +13,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 KAFKA_VERSION = "4.3.1"
 OPENSEARCH_VERSION = "2.19.1"
+TENZIR_VERSION = "6.20.0"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "fleetwarden"
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -262,3 +264,33 @@ class OpenSearch(Process):
                     raise AssertionError(f"document {hit['_id']} lies in two indices")
                 found[hit["_id"]] = hit["_source"]
             after = hits[-1]["sort"]
+
+
+class Collector(Process):
+    """A Splunk HTTP Event Collector of another make: fluent-bit's, inside tenzir. Large, so fetched only when asked for."""
+
+    TOKEN = "5ec2e7a0-0000-4000-8000-000000000001"
+
+    def __init__(self, folder):
+        super().__init__("collector", folder)
+        venv = CACHE / f"venv-tenzir-{TENZIR_VERSION}"
+        if not (venv / "complete").exists():
+            shutil.rmtree(venv, ignore_errors=True)
+            for command in ([sys.executable, "-m", "venv", venv],
+                            [venv / "bin/pip", "-q", "--disable-pip-version-check", "install", f"tenzir=={TENZIR_VERSION}"]):
+                subprocess.run(command, check=True)
+            (venv / "complete").touch()
+        self.program, self.port, self.out = venv / "bin/tenzir", free_port(), folder / "events.ndjson"
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def begin(self):
+        options = f'{{listen: "127.0.0.1", port: "{self.port}", splunk_token: "{self.TOKEN}"}}'
+        self.launch([self.program, f'from_fluent_bit "splunk", options={options}\nto_file "{self.out}" {{ write_ndjson }}'])
+
+    def ready(self):
+        self.wait_until(lambda: get_json(f"{self.url}/services/collector/health")["code"] == 200, 60, "health")
+
+    def events(self):
+        """Every event object that arrived, in order."""
+        lines = self.out.read_text().splitlines() if self.out.exists() else []
+        return [json.loads(line)["message"] for line in lines]

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import servers
-from servers import Kafka, OpenSearch, Process, Unavailable, free_port, get_json
+from servers import Collector, Kafka, OpenSearch, Process, Unavailable, free_port, get_json
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "testdata/demo"
@@ -64,6 +64,14 @@ type = "file"
 path = "{copy}"
 """
 
+SPLUNK = """
+[sinks.splunk]
+type  = "splunk"
+url   = "{url}"
+token = "{token}"
+index = "security"
+"""
+
 
 # What is kept of a Kafka message: times in ms, headers as texts.
 Message = collections.namedtuple("Message", "partition offset time value headers")
@@ -97,7 +105,7 @@ class Report:
 class Fleetwarden(Process):
     """The program under test."""
 
-    def __init__(self, folder, binary, kafka, opensearch):
+    def __init__(self, folder, binary, kafka, opensearch, collector=None):
         super().__init__("fleetwarden", folder)
         self.binary, self.http = binary, free_port()
         self.url = f"http://127.0.0.1:{self.http}"
@@ -106,7 +114,7 @@ class Fleetwarden(Process):
         shutil.copytree(ROOT / "rules", rules)
         shutil.copytree(ROOT / "tests/real/rules", rules / "real")
         self.rules = rules
-        self.kafka, self.opensearch = kafka, opensearch
+        self.kafka, self.opensearch, self.collector = kafka, opensearch, collector
         self.config = folder / "fleetwarden.toml"
         # A broker that is away for longer than the session costs the partitions, and their windows start cold.
         self.configure(session=45_000)
@@ -115,6 +123,9 @@ class Fleetwarden(Process):
         self.config.write_text(CONFIG.format(
             schemas=ROOT / "schemas", brokers=self.kafka.address, group=GROUP, dead_letters=DEAD_LETTERS,
             http=self.http, opensearch=self.opensearch.url, index=INDEX, copy=self.copy, session=session))
+        if self.collector is not None:
+            with self.config.open("a") as config:
+                config.write(SPLUNK.format(url=self.collector.url, token=self.collector.TOKEN))
 
     def begin(self):
         self.launch([self.binary, "run", "-c", self.config])
@@ -300,10 +311,10 @@ class Suite:
     def __init__(self, report, folder, binary):
         # A copy: a build that goes on beside the suite must not exchange the program under test.
         self.report, self.folder, self.binary = report, folder, shutil.copy2(binary, folder / "fleetwarden-binary")
-        self.kafka = self.opensearch = self.program = self.cluster = None
+        self.kafka = self.opensearch = self.collector = self.program = self.cluster = None
 
     def stop(self):
-        for process in (self.program, self.kafka, self.opensearch):
+        for process in (self.program, self.kafka, self.opensearch, self.collector):
             if process is not None:
                 process.stop()
 
@@ -313,16 +324,19 @@ class Suite:
         # Files first: a download that fails leaves nothing running.
         self.kafka = Kafka(self.folder / "kafka")
         self.opensearch = OpenSearch(self.folder / "opensearch")
-        for server in (self.kafka, self.opensearch):
+        if os.environ.get("FLEETWARDEN_REAL_HEC") == "1":
+            self.collector = Collector(self.folder / "collector")
+        running = [server for server in (self.kafka, self.opensearch, self.collector) if server is not None]
+        for server in running:
             server.begin()
-        for server in (self.kafka, self.opensearch):
+        for server in running:
             server.ready()
         version = get_json(self.opensearch.url)["version"]
         self.report.note(f"Apache Kafka {servers.KAFKA_VERSION} at {self.kafka.address}, "
                          f"OpenSearch {version['number']} at {self.opensearch.url}")
         self.cluster = Cluster(self.kafka.address)
         self.cluster.create()
-        self.program = Fleetwarden(self.folder / "fleetwarden", self.binary, self.kafka, self.opensearch)
+        self.program = Fleetwarden(self.folder / "fleetwarden", self.binary, self.kafka, self.opensearch, self.collector)
         self.program.start()
         self.report.note("fleetwarden runs")
 
@@ -388,6 +402,29 @@ class Suite:
         wrong = [alert["id"] for alert in alerts
                  if [{key: one.get(key) for key in alert} for one in live.get(alert["id"], [])] != [alert]]
         self.report.check(name, not wrong and len(live) == len(alerts), f"{len(live)} alerts, {len(wrong)} differ")
+
+    def foreign_collector(self):
+        """Off unless FLEETWARDEN_REAL_HEC=1: a download of 175 MB."""
+        if self.collector is None:
+            return
+        alerts, _ = self.expected("hec")
+        end = time.monotonic() + 10
+        while len(self.collector.events()) < len(alerts) and time.monotonic() < end:
+            time.sleep(0.25)
+        events = self.collector.events()
+        bodies = {alert["id"]: {key: alert[key] for key in alert if key != "event"} for alert in alerts}
+        self.report.same("collector of another make: events are the alerts of replay",
+                         {event["fields"]["alert_id"] for event in events}, set(bodies))
+        self.report.check("collector of another make: each event once", len(events) == len(bodies), f"{len(events)} events")
+        keys = {key for event in events for key in event}
+        allowed = {"time", "host", "source", "sourcetype", "index", "event", "fields"}
+        self.report.check("collector of another make: the keys of an event", keys == allowed, ", ".join(sorted(keys)))
+        wrong = [event["fields"]["alert_id"] for event in events
+                 if (event["event"]["id"], event["event"]["rule"]["id"], event["fields"]["risk_score"])
+                 != (event["fields"]["alert_id"], event["fields"]["signature_id"], event["event"]["risk"])
+                 or event["event"]["rule"]["id"] != bodies[event["event"]["id"]]["rule"]["id"]
+                 or event["event"].get("event") is not None]
+        self.report.check("collector of another make: bodies and fields agree", not wrong, f"{len(wrong)} differ")
 
     def attacks(self, alerts):
         """Every attack of the sample is found, and every file of known techniques gives the rules it should."""
@@ -511,6 +548,7 @@ def main():
     try:
         suite.start()
         suite.happy_path()
+        suite.foreign_collector()
         suite.broker_dies()
         suite.opensearch_dies()
         # A short one, so that the partitions of a crashed process are given out again soon.

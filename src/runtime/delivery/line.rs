@@ -66,7 +66,7 @@ fn now() -> Timestamp {
 struct Waiting {
     load: Arc<Load>,
     item: Item,
-    /// Whether it was part of an attempt before.
+    /// Whether it failed when it was last attempted.
     tried: bool,
     /// Failures in a row of this alone.
     tries: u32,
@@ -123,8 +123,10 @@ impl Line {
             }
             match self.sink.attempt(&items).await {
                 Ok(outcomes) if !outcomes.is_empty() => self.each(&places, outcomes),
-                Ok(_) => self.whole(Trouble::Retry { after: None, why: "the sink said nothing".into() }),
-                Err(trouble) => self.whole(trouble),
+                Ok(_) => {
+                    self.whole(&places, Trouble::Retry { after: None, why: "the sink said nothing".into() });
+                }
+                Err(trouble) => self.whole(&places, trouble),
             }
         }
     }
@@ -165,10 +167,10 @@ impl Line {
     /// The first alerts that are due, with their places.
     fn due(&mut self) -> (Vec<u64>, Vec<Item>) {
         let now = Instant::now();
-        let due = self.waiting.iter_mut().filter(|(_, waiting)| waiting.due.is_none_or(|due| due <= now));
+        let due = self.waiting.iter().filter(|(_, waiting)| waiting.due.is_none_or(|due| due <= now));
         let (mut places, mut items, mut again) = (Vec::new(), Vec::new(), 0);
         for (place, waiting) in due.take(self.sink.batch().max(1)) {
-            again += u64::from(std::mem::replace(&mut waiting.tried, true));
+            again += u64::from(waiting.tried);
             places.push(*place);
             items.push(waiting.item.clone());
         }
@@ -182,7 +184,8 @@ impl Line {
             let waiting = self.gauge.waiting();
             tracing::info!("sink {:?} answers again, {waiting} alerts waiting", self.gauge.name);
         }
-        (self.tries, self.rest) = (0, None);
+        self.tries = 0;
+        self.rest = self.sink.pause().map(|pause| Instant::now() + pause.min(PATIENCE));
         for (place, outcome) in places.iter().zip(outcomes) {
             match outcome {
                 Outcome::Delivered => {
@@ -190,6 +193,7 @@ impl Line {
                     self.done(*place);
                 }
                 Outcome::Refused { why, detail } => self.refused(*place, &why, &detail),
+                Outcome::Pending(after) => self.pending(*place, after),
                 Outcome::Failed(trouble) => self.failed(*place, trouble),
             }
         }
@@ -215,10 +219,19 @@ impl Line {
         self.done(place);
     }
 
+    /// One alert is on its way: asking for it is no second try.
+    fn pending(&mut self, place: u64, after: Duration) {
+        if let Some(waiting) = self.waiting.get_mut(&place) {
+            waiting.due = Some(Instant::now() + after);
+            (waiting.tried, waiting.blocked) = (false, false);
+        }
+    }
+
     /// One alert did not get through: it waits, the others do not wait for it.
     fn failed(&mut self, place: u64, trouble: Trouble) {
         if let Some(waiting) = self.waiting.get_mut(&place) {
             waiting.tries += 1;
+            waiting.tried = true;
             waiting.due = Some(Instant::now() + self.pace.wait(waiting.tries, &trouble));
             waiting.blocked = matches!(trouble, Trouble::Blocked { .. });
         }
@@ -226,7 +239,12 @@ impl Line {
     }
 
     /// Nothing got through: the sink is left alone for a while.
-    fn whole(&mut self, trouble: Trouble) {
+    fn whole(&mut self, places: &[u64], trouble: Trouble) {
+        for place in places {
+            if let Some(waiting) = self.waiting.get_mut(place) {
+                waiting.tried = true;
+            }
+        }
         self.tries = self.tries.saturating_add(1);
         self.rest = Some(Instant::now() + self.pace.wait(self.tries, &trouble));
         if let (SAID.., false, Trouble::Retry { why, .. }) = (self.tries, self.said, &trouble) {

@@ -376,3 +376,34 @@ async fn alerts_leave_in_the_order_in_which_they_came() {
     assert_eq!(*kept.lock().unwrap(), (0..15).collect::<Vec<_>>());
     assert_eq!(tried.lock().unwrap()[..8], [0, 1, 2, 3, 0, 1, 2, 3]);
 }
+
+/// A collector that knows no ids: nothing is lost, nothing sent twice, whatever it answers in between.
+#[tokio::test]
+async fn a_collector_indexes_each_alert_once() {
+    use crate::sink::hec::fault as hec;
+    for ack in [false, true] {
+        let server = hec::Server::start().await;
+        let refused = |status| hec::Reply::Status(status, vec![], "<html>".into());
+        {
+            let mut inner = server.inner();
+            (inner.ack, inner.slow) = (ack, Some(1));
+            inner.bad = [(7, 15), (8, 12), (40, 6)].into();
+            inner.writes = [refused(503), refused(403), hec::Reply::Taken(24), refused(413)].into();
+            inner.asks = [refused(503), refused(401)].into();
+        }
+        let config = server.config(&format!("ack = {ack}\nbatch = 10"));
+        let delivery = start(vec![("splunk".into(), open(&SinkConfig::Splunk(config)).unwrap())], 100);
+        let (back, from) = channel();
+        for seq in 0..10 {
+            delivery.offer(parcel(seq, (1..=5).map(|id| id + 5 * u128::from(seq))), &back).unwrap();
+        }
+        assert_eq!(delivery.drain(SOON).await, 0);
+        let stats = delivery.stats().remove(0);
+        assert_eq!((stats.delivered, stats.refused, stats.blocked), (47, 3, None));
+        assert!(stats.retried <= 40, "asking is no second try: {}", stats.retried);
+        let told = reports(&from);
+        assert_eq!(told.iter().filter(|report| report.ends_with("settled")).count(), 10);
+        let expected = (1..=50).filter(|id| ![7, 8, 40].contains(id)).map(|id| (id, 1)).collect();
+        assert_eq!(server.inner().indexed, expected, "ack = {ack}");
+    }
+}

@@ -1,17 +1,12 @@
 //! What a server answered, and what that means for each alert.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::sink::http::{Answer, short};
 use crate::sink::{Outcome, Trouble};
-
-/// Bytes of an answer that are read at most.
-const LIMIT: usize = 16 << 20;
 
 /// Kinds of 400 that are the fault of the configuration, not of the document.
 const CONFIGURATION: [&str; 4] = [
@@ -20,16 +15,6 @@ const CONFIGURATION: [&str; 4] = [
     "index_closed_exception",
     "validation_exception",
 ];
-
-/// An answer, as it came.
-pub(super) struct Answer {
-    /// The status of the whole.
-    pub status: u16,
-    /// How long the server wants to be left alone, if it says so in seconds; a date is not read.
-    after: Option<Duration>,
-    /// At most [`LIMIT`] bytes of the body.
-    body: Vec<u8>,
-}
 
 #[derive(Deserialize)]
 struct Items {
@@ -44,26 +29,6 @@ struct ItemAnswer {
 }
 
 impl Answer {
-    /// Reads an answer to its end, or to the limit.
-    pub async fn read(mut response: Response) -> Result<Answer, reqwest::Error> {
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            let room = LIMIT.saturating_sub(body.len());
-            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            if chunk.len() > room {
-                break;
-            }
-        }
-        Ok(Answer { status: response.status().as_u16(), after, body })
-    }
-
-    /// The body, if it is JSON.
-    pub fn json(&self) -> Option<Json> {
-        serde_json::from_slice(&self.body).ok()
-    }
-
     /// One outcome per document, whose indices are `names`; `index` is what they begin with.
     pub fn outcomes(&self, names: &[String], index: &str) -> Result<Vec<Outcome>, Trouble> {
         if !(200..300).contains(&self.status) {
@@ -151,8 +116,4 @@ fn detail(error: &Json) -> String {
         cause = inner.get("caused_by");
     }
     reasons.join(": ")
-}
-
-fn short(text: &str, limit: usize) -> String {
-    text.chars().take(limit).filter(|c| !c.is_control()).collect()
 }

@@ -1,5 +1,7 @@
 //! The sink alone, against a server that misbehaves.
 
+use std::time::Duration;
+
 use super::*;
 use crate::encode::ecs::tests::{assert_golden, sample};
 use crate::event::Timestamp;
