@@ -233,7 +233,8 @@ fn a_key_that_floods_itself_stays_small() {
 
 #[test]
 fn old_distinct_values_do_not_hide_new_ones() {
-    let engine = engine(&[("r", threshold("60s", "count(DISTINCT acct) >= 5"))]);
+    let mut engine = engine(&[("r", threshold("60s", "count(DISTINCT acct) >= 5"))]);
+    engine.limits.panes = 240;
     // More pairs than there is room for, two a pane, then silence of a window, then what must be found.
     let old = (0..40).map(|i| live(i * 500, "a", &format!(r#","acct":"{}""#, i % 2)));
     let new = (0..5).map(|i| live(90_000 + i * 1000, "a", &format!(r#","acct":"new-{i}""#)));
