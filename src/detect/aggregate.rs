@@ -65,7 +65,7 @@ impl Partial {
                 *count += 1;
             }
             Partial::Float(sum, count) if *array.data_type() == DataType::Float64 => {
-                *sum += array.as_primitive::<Float64Type>().value(at);
+                *sum = float_sum(*sum, array.as_primitive::<Float64Type>().value(at));
                 *count += 1;
             }
             Partial::Extreme(best) => take_extreme(best, value_at(array, at), aggregate.func),
@@ -83,7 +83,7 @@ impl Partial {
                 *count += n;
             }
             (Partial::Float(sum, count), Partial::Float(more, n)) => {
-                *sum += more;
+                *sum = float_sum(*sum, *more);
                 *count += n;
             }
             (Partial::Extreme(best), Partial::Extreme(value)) => take_extreme(best, value.clone(), func),
@@ -168,6 +168,12 @@ pub fn distinct_hash(aggregate: &Aggregate, rows: &Slice<'_>, i: usize) -> Optio
     let mut hasher = KeyHasher::default();
     hash_at(array, at, &mut hasher);
     Some(hasher.finish())
+}
+
+/// A sum of floats stops at the largest one: were it infinite, it would be NULL, and one absurd value would
+/// hide its whole window.
+fn float_sum(sum: f64, more: f64) -> f64 {
+    (sum + more).clamp(f64::MIN, f64::MAX)
 }
 
 fn saturate(sum: i128) -> i64 {

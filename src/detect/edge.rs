@@ -56,6 +56,12 @@ impl Edge {
         self.open.as_mut()
     }
 
+    /// The fired stretches that are remembered, in the order they began: where the first and the last of
+    /// their windows end, by the measure of [`Cut::measure`](super::panes::Cut::measure).
+    pub fn stretches(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.stretches.iter().map(|stretch| (stretch.first, stretch.last))
+    }
+
     /// The window that ends at `end` stayed true.
     pub fn hold(&mut self, end: i64) {
         let Some(open) = &self.open else { return };

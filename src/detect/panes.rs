@@ -11,7 +11,7 @@ use super::codec::{Reader, Writer};
 use super::edge::{Edge, read_severity, write_severity};
 use crate::alert::{Blind, Reason, Severity};
 use crate::event::{EventName, Limits, Micros, Slice, Timestamp};
-use crate::rule::{AggFunc, Threshold, Window};
+use crate::rule::{AggFunc, Aggregate, Threshold, Window};
 use crate::stats::distinct::DistinctPanes;
 
 /// Panes of a sliding window.
@@ -204,7 +204,7 @@ impl KeyState {
     }
 
     /// Remembers that a tumbling window has closed.
-    pub fn mark(&mut self, index: i64, until: Timestamp) {
+    pub fn mark(&mut self, index: i64, until: Timestamp, blind: &mut Blind) {
         if let Err(at) = self.marks.binary_search_by_key(&index, |(mark, _)| *mark) {
             self.marks.insert(at, (index, until));
         }
@@ -212,6 +212,7 @@ impl KeyState {
             && let Some(first) = (0..self.marks.len()).min_by_key(|at| self.marks[*at].1)
         {
             self.marks.remove(first);
+            blind.add(Reason::Capped, 1);
         }
     }
 
@@ -273,24 +274,32 @@ impl KeyState {
         pane.ends[1] = name;
         (pane.turn, pane.touched, pane.by_older) = (turn, now, older);
         let steps = rows.steps(i);
-        let mut distinct = self.distinct.iter_mut();
         for (aggregate, partial) in spec.aggregates.iter().zip(&mut pane.partials) {
-            let set = if aggregate.func == AggFunc::CountDistinct { distinct.next() } else { None };
-            if !takes(aggregate.filter, steps) {
-                continue;
+            if aggregate.func != AggFunc::CountDistinct && takes(aggregate.filter, steps) {
+                partial.add(aggregate, rows, i);
             }
-            match set {
-                None => partial.add(aggregate, rows, i),
-                Some(set) => {
-                    if let Some(hash) = distinct_hash(aggregate, rows, i)
-                        && !set.insert(index, hash, limits.distinct)
-                    {
-                        blind.add(Reason::Capped, 1);
-                    }
-                }
+        }
+        let counts_distinct = |aggregate: &&Aggregate| aggregate.func == AggFunc::CountDistinct;
+        for (set, aggregate) in spec.aggregates.iter().filter(counts_distinct).enumerate() {
+            if takes(aggregate.filter, steps)
+                && let Some(hash) = distinct_hash(aggregate, rows, i)
+            {
+                self.add_distinct(set, (index, hash), limits.distinct, blind);
             }
         }
         self.cap_panes(limits, blind);
+    }
+
+    /// At the limit the values of the pane that was touched longest ago leave: were the newcomer refused, what
+    /// is long over would hide what is going on.
+    fn add_distinct(&mut self, set: usize, (pane, hash): (i64, u128), cap: usize, blind: &mut Blind) {
+        let Some(set) = self.distinct.get_mut(set) else { return };
+        while !set.insert(pane, hash, cap) {
+            blind.add(Reason::Capped, 1);
+            let others = self.panes.iter().filter(|other| other.index != pane && set.has(other.index));
+            let Some(oldest) = others.min_by_key(|other| other.turn) else { return };
+            set.remove(oldest.index);
+        }
     }
 
     /// At the limit the pane that was touched longest ago leaves: by time, a backlog would be invisible.

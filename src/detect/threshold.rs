@@ -388,7 +388,7 @@ fn close(
     match plan.spec.window {
         Window::Tumbling(window) => {
             entry.state.remove_pane(index);
-            entry.state.mark(index, now.plus(window.max(REMEMBER)));
+            entry.state.mark(index, now.plus(window.max(REMEMBER)), &mut found.blind);
         }
         Window::Sliding(window) => {
             let until = now.plus(window.saturating_mul(2).saturating_add(limits.grace).max(REMEMBER));

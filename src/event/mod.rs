@@ -201,7 +201,8 @@ pub struct Limits {
     /// Panes or open windows per key. Too small: a long backlog loses its oldest part; too big: one key can
     /// bloat.
     pub panes: usize,
-    /// (value, pane) pairs per key and `count(DISTINCT)`.
+    /// (value, pane) pairs per key and `count(DISTINCT)`. Too small: values of the panes touched longest ago
+    /// are not counted; too big: one key can bloat.
     pub distinct: usize,
     /// Alerts per rule, partition and second of stream time.
     pub alerts_per_second: u32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::worker::{Action, Exchange, Said, Signal, Totals, Worker};
 use crate::alert::Alert;
-use crate::event::{Limits, PartitionId, Record, Reject, Timestamp};
+use crate::event::{Checkpoint, Limits, PartitionId, Record, Reject, Timestamp};
 use crate::rule::RuleSet;
 use crate::schema::Schema;
 
@@ -47,6 +47,11 @@ impl Replay {
     /// Saves every partition's state and loads it again: nothing may change by it.
     pub fn save_and_load(&mut self) {
         self.worker.save_and_load();
+    }
+
+    /// One consistent cut of every partition, then of the exchange.
+    pub fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.worker.checkpoints()
     }
 
     /// All partitions, by [`Record::source`].

@@ -11,8 +11,8 @@ pub use super::totals::{PartitionCounters, Totals};
 use crate::alert::{Alert, Reason};
 use crate::decode::{self, Decoded, JsonDecoder};
 use crate::event::{
-    EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason, Slice, Span,
-    Stamp, Timestamp, Told,
+    Checkpoint, EventBatch, EventName, Limits, Mark, PartitionId, Picked, Record, Reject, RejectReason,
+    Slice, Span, Stamp, Timestamp, Told,
 };
 use crate::pipeline::{Input, Order, Output, Pipeline};
 use crate::rule::{Placement, RuleSet};
@@ -175,6 +175,12 @@ impl Worker {
     fn owned(&mut self, id: &PartitionId) -> Option<&mut Partition> {
         let at = *self.indices.get(id)?;
         self.partitions.get_mut(usize::from(at))?.as_mut()
+    }
+
+    /// One consistent cut of every partition it owns, then of the exchange.
+    pub fn checkpoints(&self) -> Vec<Checkpoint> {
+        let owned = self.partitions.iter().flatten().map(|partition| &partition.pipeline);
+        owned.chain([&self.exchange]).map(|pipeline| pipeline.save(&self.sources)).collect()
     }
 
     /// Saves every partition's state and loads it again, as a restart would: nothing may change by it.
@@ -361,12 +367,14 @@ impl Worker {
         let mut sorted: BTreeMap<(usize, Arc<str>), Positioned<'_, '_>> = BTreeMap::new();
         for (position, record) in (0u32..).zip(records) {
             let source = usize::from(record.source);
-            self.exchange_time = self.exchange_time.max(record.broker_time);
+            // A time that no clock shows would stand at the end of all times, where every deadline is due.
+            let told = Some(record.broker_time).filter(|time| time.is_plausible());
+            self.exchange_time = self.exchange_time.max(told.unwrap_or(self.exchange_time));
             let mut now = self.exchange_time;
             if let (Some(id), Some(Some(partition))) =
                 (self.sources.get(source), self.partitions.get_mut(source))
             {
-                partition.stream_time = partition.stream_time.max(record.broker_time);
+                partition.stream_time = partition.stream_time.max(told.unwrap_or(partition.stream_time));
                 now = partition.stream_time;
                 moved.marks.entry(source).or_default().push(Mark { now, position });
                 if let Some(reject) = refuse(record, partition.next_offset) {

@@ -78,6 +78,12 @@ impl DistinctPanes {
         self.moving.iter_mut().flatten().filter(move |moving| moving.low <= pane && pane <= moving.high)
     }
 
+    /// Whether some hash stands in a pane.
+    pub fn has(&self, pane: i64) -> bool {
+        let at = self.panes.binary_search_by_key(&pane, |(index, _)| *index);
+        at.is_ok_and(|at| self.panes.get(at).is_some_and(|(_, set)| !set.is_empty()))
+    }
+
     /// Forgets a pane.
     pub fn remove(&mut self, pane: i64) {
         let Ok(at) = self.panes.binary_search_by_key(&pane, |(index, _)| *index) else { return };

@@ -1,5 +1,6 @@
 //! Tests over the whole of Fleetwarden: one binary.
 
 mod content;
+mod hostile;
 mod scenarios;
 mod tidy;

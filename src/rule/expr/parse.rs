@@ -24,7 +24,7 @@ mod operator;
 mod sql;
 #[cfg(test)]
 mod tests;
-mod words;
+pub mod words;
 
 use std::sync::Arc;
 
