@@ -3,8 +3,10 @@
 //! Says what was asked for. Whether the topics exist, whether a sink answers, what the rules mean: others
 //! find out.
 
+mod hide;
 mod limits;
 mod read;
+mod shape;
 mod substitute;
 
 use std::collections::BTreeMap;
@@ -146,7 +148,7 @@ impl LogLevel {
 /// A configuration that cannot be used: its text, and every problem in it.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The file; its text is empty if it could not be read.
+    /// The file; its text is without values, which may be secrets, and empty if it could not be read.
     pub source: Source,
     /// What is wrong, in the order of the text.
     pub problems: Vec<Diagnostic>,
@@ -169,7 +171,22 @@ pub fn load(path: &Path) -> Result<Config, Box<Refused>> {
             vec![read::problem(&source, 0..0, message, "name another with -c FILE")]
         }
     };
-    Err(Box::new(Refused { source, problems }))
+    Err(Box::new(Refused::new(source, problems)))
+}
+
+impl Refused {
+    /// Fit to be shown: neither the text nor the length of a caret tells what a value is.
+    fn new(mut source: Source, mut problems: Vec<Diagnostic>) -> Refused {
+        let text = hide::values(&source.text);
+        for problem in &mut problems {
+            let blank = text.get(problem.span.clone()).is_none_or(|shown| shown.trim().is_empty());
+            if blank {
+                problem.span.end = problem.span.end.min(problem.span.start.saturating_add(1));
+            }
+        }
+        source.text = text;
+        Refused { source, problems }
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ fn one(reference: &str, sources: &Sources<'_>) -> Result<String, (String, String
             )),
         },
         _ => Err((
-            format!("\"${{{reference}}}\" names no source"),
+            // Not quoted: what looks like a reference may be part of a password.
+            "\"${…}\" names no source".into(),
             "${env:NAME} or ${file:PATH}; write $${ for a plain ${".into(),
         )),
     }

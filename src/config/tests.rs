@@ -83,7 +83,7 @@ fn every_problem_is_told_at_once_with_its_place() {
         ["1:11", "2:1", "4:1", "6:9", "8:1", "9:1", "10:21", "12:10", "14:9", "15:8", "16:1", "18:9"];
     assert_eq!(lines, expected, "{problems:#?}");
     assert_eq!(problems[1], "2:1 unknown key \"rulez\" | did you mean \"rules\"?");
-    assert_eq!(problems[3], "6:9 unknown value \"first\" | one of: earliest, latest");
+    assert_eq!(problems[3], "6:9 \"kafka.start\": unknown value \"first\" | one of: earliest, latest");
     assert!(problems[4].contains("\"enable.auto.commit\" cannot be set"), "{}", problems[4]);
     assert!(problems[9].contains("expected 1 to"), "{}", problems[9]);
 }
@@ -105,7 +105,80 @@ fn a_broken_sink_hides_no_other_mistake() {
          type = \"nothing\"\n[sinks.c]\ntype = \"stdout\"\n[zz]\n",
     );
     let lines: Vec<&str> = problems.iter().map(|p| p.split(' ').next().unwrap()).collect();
-    assert_eq!(lines, ["1:1", "4:1", "8:8", "11:2"], "{problems:#?}");
+    assert_eq!(lines, ["1:1", "6:1", "8:8", "11:2"], "{problems:#?}");
+    assert_eq!(problems[1], "6:1 unknown key \"sinks.a.urll\" | did you mean \"url\"?");
+}
+
+#[test]
+fn every_mistake_of_a_sink_is_told_at_its_place_by_its_key() {
+    let problems = told(
+        "[kafka]\nbrokers = \"k\"\n[sinks.a]\ntype = \"opensearch\"\nurl = \"ftp://u:hunter2@x\"\n\
+         pasword = \"hunter2\"\npassword = 12345\nbatch = 0\ntimeout = \"soon\"\n\
+         [sinks.b]\ntype = \"opensaerch\"\nuser = 3\n[sinks.c]\ntype = \"file\"\nurl = 3\n\
+         [sinks.d]\npath = \"x\"\n[sinks]\ne = 3\n[limits]\nkeys = 0\n",
+    );
+    let expected = [
+        "5:7 \"sinks.a.url\": url must start with http:// or https:// and name a host | ",
+        "6:1 unknown key \"sinks.a.pasword\" | did you mean \"password\"?",
+        "7:12 \"sinks.a.password\": invalid type: integer | expected a string",
+        "8:9 \"sinks.a.batch\": invalid value: integer \"0\" | expected a nonzero usize",
+        "9:11 \"sinks.a.timeout\": not a duration such as \"30s\" | ",
+        "10:1 \"sinks.b\": \"url\" is missing | it has no default",
+        "11:8 \"sinks.b.type\": unknown value \"opensaerch\" | did you mean \"opensearch\"?",
+        "12:8 \"sinks.b.user\": invalid type: integer | expected a string",
+        "13:1 \"sinks.c\": \"path\" is missing | it has no default",
+        "15:1 unknown key \"sinks.c.url\" | one of: path, raw",
+        "16:1 \"sinks.d\": \"type\" is missing | one of: stdout, file, opensearch, elasticsearch",
+        "19:5 \"sinks.e\" is no table | write [sinks.e], and below it its type",
+        "21:8 \"limits.keys\": 0 is out of range | expected 1 to 1000000000",
+    ];
+    assert_eq!(problems, expected, "{problems:#?}");
+}
+
+#[test]
+fn what_is_missing_in_one_table_is_not_hidden_by_another() {
+    let problems = told("[http]\nlisten = \"127.0.0.1:1\"\nbrokers = 3\n[kafka]\ngroup = \"g\"\n");
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert_eq!(problems[1], "4:1 \"kafka\": \"brokers\" is missing | it has no default");
+    assert_eq!(told("[http]\nlisten = \"127.0.0.1:1\"\n").len(), 1);
+    // Meant, and told as such.
+    assert_eq!(told("[kafka]\nbroker = \"k\"\n").len(), 1);
+}
+
+#[test]
+fn no_value_is_shown() {
+    let kafka = "[kafka]\nbrokers = \"k\"\n";
+    for (text, shown) in [
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = \"http://a\"\npassword=31337\n", "password="),
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = \"http://a\"\npassword=\"31337\n", "password="),
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = \"http://a\"\npassword=31337x\n", "password="),
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = \"http://31337@a\"\n", "url ="),
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = \"a\"\npassword = \"x${31337}y\"\n", "password ="),
+        ("[sinks.a]\ntype = \"opensearch\"\nurl = [\"31337\"]\napi_key = { x = \"31337\" }\n", "api_key ="),
+        ("[kafka.settings]\n\"sasl.pasword\"=\"31337\"\n", "\"sasl.pasword\"="),
+        ("[kafka.settings]\nsasl.password = \"31337\"\n", "sasl.password ="),
+        ("[kafka.settings]\n\"sasl.password\" = 31337.5 # 31337\n", "\"sasl.password\" ="),
+        ("[kafka.settings]\n\"ssl.key.pen\" = \"\"\"\n31337==\n\"\"\"\n", "\"ssl.key.pen\" ="),
+        ("[kafka.settings]\n\"ssl.key.pem\" = [\"\"\"\n31337==\n\"\"\"]\n", "\"ssl.key.pem\" ="),
+        ("[sinks]\na = \"31337\"\n", "a ="),
+        ("[streams.x]\ntopic = 31337\n", "topic ="),
+    ] {
+        let (source, problems) = read(&format!("{kafka}{text}")).unwrap_err();
+        let places: Vec<_> = problems.iter().map(|p| p.position(&source.text)).collect();
+        let refused = Refused::new(source, problems);
+        let source = &refused.source.text;
+        let kept: Vec<_> = refused.problems.iter().map(|p| p.position(source)).collect();
+        assert_eq!(places, kept, "{text}");
+        let told: Vec<String> = refused
+            .problems
+            .iter()
+            .flat_map(|p| [p.render(source, false), p.json(source).to_string()])
+            .collect();
+        let told = told.join("\n");
+        assert!(!told.contains("31337"), "{text}: {told}");
+        assert!(told.contains(shown) && told.contains('^'), "{text}: {told}");
+        assert!(!format!("{refused:?}").contains("31337"), "{text}");
+    }
 }
 
 #[test]
@@ -159,7 +232,7 @@ fn what_cannot_be_filled_in_is_told_by_name() {
         "{problems:#?}"
     );
     assert!(problems[1].contains("\"kafka.group\": cannot read file \"no/such\""), "{problems:#?}");
-    assert!(problems[2].contains("\"${vault:x}\" names no source"), "{problems:#?}");
+    assert!(problems[2].contains("\"${…}\" names no source"), "{problems:#?}");
     assert!(problems[3].starts_with("5:"), "{problems:#?}");
     assert!(!problems.join("\n").contains("hunter2"), "{problems:#?}");
     let listen = told("[kafka]\nbrokers = \"k\"\n[http]\nlisten = \"${env:SECRET}\"\n");
