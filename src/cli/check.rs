@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Exit;
+use super::{Exit, number};
 use crate::diagnostic::{Diagnostic, Gravity, Source};
 use crate::rule::{self, Kind, Mode, Placement, Rule, Window};
 
@@ -93,10 +93,6 @@ fn summary(problems: &[Diagnostic], sources: &[Source], rules: usize, tests: usi
         bad.len(),
         number(files, "file")
     )
-}
-
-fn number(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// One line on how a rule runs.

@@ -5,11 +5,13 @@
 //! left out, the others are compiled all the same, so that one run shows everything.
 
 mod build;
+mod expected;
 mod fingerprint;
 mod header;
 mod keys;
 mod law;
 mod matching;
+mod members;
 mod names;
 mod observed;
 mod test_cases;
