@@ -22,6 +22,8 @@ mod threshold;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use header::LACKS;
+
 use super::expr::parse::{Let, check_syntax};
 use super::file::{self, Table};
 use super::{Loaded, Rule, RuleFile, RuleSet, RuleTest};
