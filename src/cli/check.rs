@@ -1,12 +1,16 @@
 //! `fleetwarden check`: every mistake of every rule file, and how the good rules run.
 
+mod describe;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::Exit;
+use super::{Exit, number};
 use crate::diagnostic::{Diagnostic, Gravity, Source};
-use crate::rule::{self, Kind, Mode, Placement, Rule, Window};
+use crate::rule::{self, Kind, Loaded, Rule};
+use crate::schema::Schema;
 
 /// Find every mistake in rule files.
 #[derive(Args, Debug)]
@@ -34,7 +38,7 @@ pub enum Format {
     Json,
 }
 
-/// Prints all problems; 1 if one of them is an error. People read them on stderr, machines on stdout.
+/// Prints all problems; 1 if one of them is an error. All goes to stdout: a report is whole.
 pub fn run(args: &CheckArgs) -> Exit {
     let schemas = match super::schemas(args.schemas.as_deref()) {
         Ok(schemas) => schemas,
@@ -49,14 +53,53 @@ pub fn run(args: &CheckArgs) -> Exit {
     match args.format {
         Format::Json => print!("{}", json_lines(&loaded.problems, &sources)),
         Format::Human => {
-            super::print_problems(&loaded.problems, &sources, Gravity::Warning);
             if args.verbose {
-                loaded.rules.rules.iter().for_each(|rule| println!("{}", describe(rule)));
+                print!("{}", described(&loaded.rules.rules, &schemas));
             }
-            println!("{}", summary(&loaded.problems, &sources, loaded.rules.rules.len(), loaded.tests.len()));
+            print!("{}", report(&loaded.problems, &sources, super::color(&std::io::stdout())));
+            println!("{}", summary(&loaded, &sources, args.verbose));
         }
     }
     if count(&loaded.problems, Gravity::Error) > 0 { Exit::Findings } else { Exit::Ok }
+}
+
+/// How each rule runs, with what may surprise.
+fn described(rules: &[Arc<Rule>], schemas: &[Arc<Schema>]) -> String {
+    let mut out = String::new();
+    for rule in rules {
+        out.push_str(&format!("{}\n", describe::describe(rule)));
+        let schema = schemas.iter().find(|schema| schema.name == rule.stream);
+        for note in schema.map(|schema| describe::notes(rule, schema)).unwrap_or_default() {
+            out.push_str(&format!("    note: {note}\n"));
+        }
+    }
+    out
+}
+
+/// All problems for people: what rules lack in a line each, other warnings, errors last, where they are seen.
+fn report(problems: &[Diagnostic], sources: &[Source], color: bool) -> String {
+    let (gaps, others): (Vec<&Diagnostic>, Vec<&Diagnostic>) =
+        problems.iter().partition(|problem| is_gap(problem));
+    let mut out: String =
+        gaps.iter().map(|gap| format!("{}: {}: {}\n", gap.gravity.name(), gap.file, gap.message)).collect();
+    if let Some(gap) = gaps.first() {
+        out.push_str(&format!("  hint: {}\n\n", gap.hint));
+    }
+    let (errors, warnings): (Vec<&Diagnostic>, Vec<&Diagnostic>) =
+        others.into_iter().partition(|problem| problem.gravity == Gravity::Error);
+    for problem in warnings.into_iter().chain(errors) {
+        out.push_str(&format!("{}\n\n", problem.render(text_of(problem, sources), color)));
+    }
+    out
+}
+
+/// Whether it says what a good rule has and this one lacks.
+fn is_gap(problem: &Diagnostic) -> bool {
+    problem.gravity == Gravity::Warning && problem.message.starts_with(rule::check::LACKS)
+}
+
+fn text_of<'s>(problem: &Diagnostic, sources: &'s [Source]) -> &'s str {
+    sources.iter().find(|source| source.path == problem.file).map_or("", |source| source.text.as_str())
 }
 
 fn count(problems: &[Diagnostic], gravity: Gravity) -> usize {
@@ -64,14 +107,12 @@ fn count(problems: &[Diagnostic], gravity: Gravity) -> usize {
 }
 
 fn json_lines(problems: &[Diagnostic], sources: &[Source]) -> String {
-    let text = |problem: &Diagnostic| {
-        sources.iter().find(|source| source.path == problem.file).map_or("", |source| source.text.as_str())
-    };
-    problems.iter().map(|problem| format!("{}\n", problem.json(text(problem)))).collect()
+    problems.iter().map(|problem| format!("{}\n", problem.json(text_of(problem, sources)))).collect()
 }
 
 /// The last line: what was found, or what is fine.
-fn summary(problems: &[Diagnostic], sources: &[Source], rules: usize, tests: usize) -> String {
+fn summary(loaded: &Loaded, sources: &[Source], verbose: bool) -> String {
+    let problems = &loaded.problems;
     let files = sources.iter().filter(|source| !rule::file::is_shared(&source.path)).count();
     let (errors, warnings) = (count(problems, Gravity::Error), count(problems, Gravity::Warning));
     let warned = match warnings {
@@ -79,7 +120,9 @@ fn summary(problems: &[Diagnostic], sources: &[Source], rules: usize, tests: usi
         n => format!(", {}", number(n, "warning")),
     };
     if errors == 0 {
-        return format!("{}, {}: no errors{warned}.", number(rules, "rule"), number(tests, "test"));
+        let (rules, tests) = (&loaded.rules.rules, loaded.tests.len());
+        let counts = format!("{}, {}", number(rules.len(), "rule"), number(tests, "test"));
+        return format!("{counts}: no errors{warned}.{}", judged(rules, verbose));
     }
     let mut bad: Vec<&str> = problems
         .iter()
@@ -95,47 +138,23 @@ fn summary(problems: &[Diagnostic], sources: &[Source], rules: usize, tests: usi
     )
 }
 
-fn number(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-/// One line on how a rule runs.
-fn describe(rule: &Rule) -> String {
-    let judged = match &rule.kind {
-        Kind::Match(_) => "fires on each event".to_string(),
-        Kind::Threshold(threshold) => {
-            let window = match threshold.window {
-                Window::Sliding(length) => format!("the last {}", span(length)),
-                Window::Tumbling(length) => format!("each {} of the clock", span(length)),
-            };
-            match threshold.on_event {
-                true => format!("fires on the event that completes it, over {window}"),
-                false => format!("judged when it closes, over {window}"),
-            }
-        }
+/// When thresholds are judged, and where more is said.
+fn judged(rules: &[Arc<Rule>], verbose: bool) -> String {
+    let on_event = |rule: &Arc<Rule>| match &rule.kind {
+        Kind::Threshold(threshold) => Some(threshold.on_event),
+        Kind::Match(_) => None,
     };
-    let place = match rule.placement {
-        Placement::Partition => "in the partition",
-        Placement::Exchange => "on the exchange: its key does not hold the stream's key",
-    };
-    let mode = match rule.mode {
-        Mode::Live => "",
-        Mode::Shadow => " · shadow: sends nothing",
-    };
-    let key = match rule.info.key.join(", ") {
-        key if key.is_empty() => "the whole fleet".to_string(),
-        key => format!("by {key}"),
-    };
-    format!("{} · {judged} · {key} · {place}{mode}", rule.info.id)
-}
-
-/// A duration in its largest whole unit.
-fn span(micros: i64) -> String {
-    let units =
-        [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-    match units.iter().find(|(unit, _)| micros % unit == 0) {
-        Some((unit, name)) => format!("{}{name}", micros / unit),
-        None => format!("{micros} µs"),
+    let judged: Vec<bool> = rules.iter().filter_map(on_event).collect();
+    let on_events = judged.iter().filter(|on_event| **on_event).count();
+    let more = if verbose { "" } else { "; --verbose says how each rule runs" };
+    match judged.len() {
+        0 if verbose => String::new(),
+        0 => " --verbose says how each rule runs.".to_owned(),
+        n => format!(
+            " Of {}, {on_events} judged on events, {} when a window closes{more}.",
+            number(n, "threshold"),
+            n - on_events
+        ),
     }
 }
 
@@ -151,20 +170,61 @@ mod tests {
         Source { path: path.into(), text: "a\nb\n".into() }
     }
 
+    /// A rule that lacks all that rules should have.
+    fn bare(path: &str, table: &str) -> rule::RuleFile {
+        let text = format!("title = \"T\"\nseverity = \"low\"\nstream = \"telemetry\"\n{table}");
+        rule::RuleFile { source: Source { path: path.into(), text } }
+    }
+
+    fn threshold(having: &str) -> String {
+        format!("[threshold]\nkey = [\"vin\"]\nwindow = \"60s\"\nhaving = \"{having}\"\n")
+    }
+
     #[test]
     fn the_summary_counts() {
         let sources = [source("r/a.toml"), source("r/b.toml"), source("r/_shared.toml")];
-        let warning = problem(Gravity::Warning, "r/a.toml");
-        assert_eq!(summary(&[], &sources, 2, 1), "2 rules, 1 test: no errors.");
+        let said = |files: &[rule::RuleFile], verbose| {
+            summary(&rule::load(files, &crate::schema::built_in()), &sources, verbose)
+        };
+        let one = bare("r/a.toml", "[match]\nwhere = \"speed > 5\"\n");
         assert_eq!(
-            summary(std::slice::from_ref(&warning), &sources, 2, 1),
-            "2 rules, 1 test: no errors, 1 warning."
+            said(std::slice::from_ref(&one), false),
+            "1 rule, 0 tests: no errors, 1 warning. --verbose says how each rule runs."
         );
-        let problems = [problem(Gravity::Error, "r/a.toml"), problem(Gravity::Error, "r/a.toml"), warning];
+        assert_eq!(said(std::slice::from_ref(&one), true), "1 rule, 0 tests: no errors, 1 warning.");
+        let files = [
+            one.clone(),
+            bare("r/b.toml", &threshold("count(*) >= 2")),
+            bare("r/c.toml", &threshold("avg(speed) > 2")),
+            bare("r/d.toml", &threshold("max(speed) > 2")),
+        ];
         assert_eq!(
-            summary(&problems, &sources, 1, 0),
+            said(&files, false),
+            "4 rules, 0 tests: no errors, 4 warnings. Of 3 thresholds, 2 judged on events, 1 when a window \
+             closes; --verbose says how each rule runs."
+        );
+        let bad = bare("r/b.toml", "[match]\nwhere = \"sped > 5 AND gaer = 1\"\n");
+        assert_eq!(
+            said(&[one, bad], false),
             "2 errors, 1 warning, in 1 of 2 files. Nothing would be loaded."
         );
+    }
+
+    #[test]
+    fn one_error_is_not_drowned_by_what_rules_lack() {
+        let mut files: Vec<rule::RuleFile> = (0..9)
+            .map(|n| bare(&format!("r/{n}.toml"), "[match]\nwhere = \"speed > 5 AND model <> 'x'\"\n"))
+            .collect();
+        files.insert(0, bare("r/+.toml", "[match]\nwhere = \"sped > 5\"\n"));
+        let loaded = rule::load(&files, &crate::schema::built_in());
+        let sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
+        let report = report(&loaded.problems, &sources, false);
+        let lines: Vec<&str> = report.lines().collect();
+        assert_eq!(lines[0], "warning: r/0.toml: the rule lacks [[test]], blind_spots, triage");
+        assert!(lines[9].starts_with("  hint: a test that fires"), "{report}");
+        let error = lines.iter().position(|line| line.starts_with("error")).unwrap();
+        assert!(!lines[error..].iter().any(|line| line.starts_with("warning")), "{report}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("warning: `model <> 'x'`")).count(), 9);
     }
 
     #[test]
@@ -174,13 +234,5 @@ mod tests {
         assert_eq!(read["file"], "r/a.toml");
         assert_eq!((read["line"].as_u64(), read["column"].as_u64()), (Some(2), Some(1)));
         assert_eq!((&read["message"], &read["hint"]), (&"m".into(), &"h".into()));
-    }
-
-    #[test]
-    fn durations_for_people() {
-        assert_eq!(
-            [60_000_000, 5_400_000_000, 250_000, 86_400_000_000].map(span),
-            ["1m", "90m", "250ms", "1d"]
-        );
     }
 }

@@ -128,7 +128,8 @@ pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rule
     if errors > 0 {
         let sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
         print_problems(&loaded.problems, &sources, Gravity::Error);
-        eprintln!("{errors} errors. Nothing was loaded; `fleetwarden check` shows warnings as well.");
+        let errors = number(errors, "error");
+        eprintln!("{errors}. Nothing was loaded; `fleetwarden check` shows warnings as well.");
         return Err(Exit::Findings);
     }
     Ok(Rules { rules: loaded.rules, tests: loaded.tests, schemas })
@@ -147,6 +148,11 @@ pub fn print_problems(problems: &[Diagnostic], sources: &[Source], least: Gravit
 /// Whether a stream takes colours.
 pub fn color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `1 rule`, `2 rules`.
+pub fn number(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Prints an error that is not about a rule.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
 
-use super::{Exit, Rules};
+use super::{Exit, Rules, number};
 use crate::alert::Alert;
 use crate::encode::plain;
 use crate::event::time::SECOND;
-use crate::event::{Limits, Micros, PartitionId, Record, Reject, Timestamp};
-use crate::rule::notation::{self, Step, offset};
+use crate::event::{Limits, PartitionId, Record, Reject, Timestamp};
+use crate::rule::expectation::{Bound, Times};
+use crate::rule::notation::{self, Step};
 use crate::rule::{Expected, RuleSet, RuleTest};
 use crate::runtime::replay::Replay;
 use crate::schema::{FieldType, Schema, TimeUnit};
@@ -35,7 +37,7 @@ pub struct TestArgs {
     pub filter: Option<String>,
 }
 
-/// Runs them all; 1 if one fails or a rule does not compile.
+/// Runs them all; 1 if one fails or a rule does not compile, 2 if the filter fits none.
 pub fn run(args: &TestArgs) -> Exit {
     let started = Instant::now();
     let Rules { rules, tests, schemas, .. } = match super::load_rules(&args.paths, args.schemas.as_deref()) {
@@ -55,13 +57,26 @@ pub fn run(args: &TestArgs) -> Exit {
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let counts = format!("{} rules, {run} tests", rules.rules.len());
+    let counts = format!("{}, {}", number(rules.rules.len(), "rule"), number(run, "test"));
     println!("{counts}: {} passed, {failed} failed ({seconds:.1} s)", run - failed);
-    if run == 0 {
-        eprintln!("error: no test was run; a rule's tests are its [[test]] tables");
-        return Exit::Usage;
+    verdict(args.filter.as_deref(), run, failed)
+}
+
+/// How it ended: a filter that fits no test is a slip, rules without tests are a lack.
+fn verdict(filter: Option<&str>, run: usize, failed: usize) -> Exit {
+    match (filter, run) {
+        (Some(text), 0) => {
+            super::fail(&format!("--filter \"{text}\" fits no test and no rule that has tests"))
+        }
+        (None, 0) => {
+            eprintln!(
+                "warning: no test was run, for these rules have none: a rule's tests are its [[test]] tables"
+            );
+            Exit::Ok
+        }
+        _ if failed > 0 => Exit::Findings,
+        _ => Exit::Ok,
     }
-    if failed > 0 { Exit::Findings } else { Exit::Ok }
 }
 
 /// What came of one test.
@@ -80,7 +95,7 @@ impl Outcome {
             let row = ("its rule".to_owned(), "not loaded".to_owned(), false);
             return Outcome { alerts: Vec::new(), rejects: Vec::new(), rows: vec![row] };
         };
-        let steps = notation::parse(&test.events, &test.name).unwrap_or_default();
+        let steps = notation::parse(&test.events, &test.name).steps;
         let (alerts, rejects) = play(&steps, &rule.stream, Arc::new(alone), schemas);
         let rows = compare(&test.alerts, &alerts);
         Outcome { alerts, rejects, rows }
@@ -101,9 +116,10 @@ impl Outcome {
             out.push_str(&format!("      {mark} {expected:width$}  {got}\n"));
         }
         if let Some(reject) = self.rejects.first() {
-            let (count, reason) = (self.rejects.len(), reject.reason.name());
+            let were = if self.rejects.len() == 1 { "was" } else { "were" };
+            let (count, reason) = (number(self.rejects.len(), "event"), reject.reason.name());
             out.push_str(&format!(
-                "  why   {count} events were rejected; the first: {reason}, {}\n",
+                "  why   {count} {were} rejected; the first: {reason}, {}\n",
                 reject.detail
             ));
         } else if self.alerts.is_empty() {
@@ -127,13 +143,11 @@ fn play(
     for step in steps {
         match step {
             Step::Tick(at) => alerts.extend(replay.tick(START.plus(*at))),
-            Step::Event { at, late, stream, json } => {
+            Step::Event { at, late, stream, json, .. } => {
                 let name: Arc<str> = stream.as_deref().map_or_else(|| default_stream.clone(), Arc::from);
-                let mut json = json.clone();
-                if let Some(schema) = schemas.iter().find(|schema| schema.name == name) {
-                    write_time(schema, &mut json, START.plus(at - late));
-                }
-                let payload = serde_json::Value::Object(json).to_string();
+                let schema = schemas.iter().find(|schema| schema.name == name);
+                let time = START.plus(at.saturating_sub(*late));
+                let payload = schema.and_then(|schema| timed(schema, json, time)).unwrap_or(json.clone());
                 let offset = offsets.entry(name.clone()).or_default();
                 let record = Record {
                     source: replay.source(&PartitionId { stream: name, index: 0 }),
@@ -152,10 +166,10 @@ fn play(
     (alerts, rejects)
 }
 
-/// Writes the stream's time field in its unit, unless the event has it.
-fn write_time(schema: &Schema, json: &mut serde_json::Map<String, Json>, time: Timestamp) {
-    let Some(field) = schema.time.and_then(|time| schema.fields.get(time)) else { return };
-    let FieldType::Time(unit) = field.kind else { return };
+/// The event with the stream's time field in its unit; none if it has one, or cannot take it.
+fn timed(schema: &Schema, json: &str, time: Timestamp) -> Option<String> {
+    let field = schema.fields.get(schema.time?)?;
+    let FieldType::Time(unit) = field.kind else { return None };
     let value: Json = match unit {
         TimeUnit::Seconds if time.0 % SECOND == 0 => (time.0 / SECOND).into(),
         TimeUnit::Seconds => (time.0 as f64 / SECOND as f64).into(),
@@ -164,21 +178,31 @@ fn write_time(schema: &Schema, json: &mut serde_json::Map<String, Json>, time: T
         TimeUnit::Nanos => time.0.saturating_mul(1000).into(),
         TimeUnit::Rfc3339 => time.rfc3339().into(),
     };
-    let Some((last, above)) = field.path.split_last() else { return };
-    let mut at = json;
-    for name in above {
-        let member = at.entry(name.clone()).or_insert_with(|| Json::Object(serde_json::Map::new()));
-        let Json::Object(inner) = member else { return };
-        at = inner;
-    }
-    at.entry(last.clone()).or_insert(value);
+    with_member(json, &field.path, &value)
+}
+
+/// A JSON object with one more member, all else as it is written; none if the member is there already.
+fn with_member(object: &str, path: &[String], value: &Json) -> Option<String> {
+    let (name, below) = path.split_first()?;
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(object).ok()?;
+    let Some(inner) = members.get(name) else {
+        let nested = below.iter().rev().fold(value.clone(), |value, name| json!({ name: value }));
+        let open = object.find('{')? + 1;
+        let comma = if members.is_empty() { "" } else { "," };
+        return Some(format!("{}{}:{nested}{comma}{}", &object[..open], json!(name), &object[open..]));
+    };
+    let changed = with_member(inner.get(), below, value)?;
+    // A raw value is a part of the text that it was read from.
+    let start = (inner.get().as_ptr() as usize).checked_sub(object.as_ptr() as usize)?;
+    let (before, behind) = (object.get(..start)?, object.get(start + inner.get().len()..)?);
+    Some(format!("{before}{changed}{behind}"))
 }
 
 fn compare(expected: &Expected, alerts: &[Arc<Alert>]) -> Vec<(String, String, bool)> {
     match expected {
         Expected::Count(count) => {
             let mut rows =
-                vec![(format!("{count} alerts"), format!("{} alerts", alerts.len()), *count == alerts.len())];
+                vec![(number(*count, "alert"), number(alerts.len(), "alert"), *count == alerts.len())];
             if *count != alerts.len() {
                 rows.extend(alerts.iter().map(|alert| (String::new(), show_alert(alert, &[]), false)));
             }
@@ -218,9 +242,18 @@ fn show_alert(alert: &Alert, names: &[&str]) -> String {
     let body = plain::body(alert);
     let mut parts = vec![show_offset(alert.time), format!("key = {}", body["key"])];
     for name in names.iter().filter(|name| !["at", "key"].contains(name)) {
-        parts.push(format!("{name} = {}", lookup(&body, name).unwrap_or(&Json::Null)));
+        let (name, value) = match *name {
+            "entity" => ("entities", entities(alert)),
+            name => (name, lookup(&body, name).cloned().unwrap_or(Json::Null)),
+        };
+        parts.push(format!("{name} = {value}"));
     }
     parts.join("  ")
+}
+
+/// The values of an alert's entities.
+fn entities(alert: &Alert) -> Json {
+    alert.entities.iter().map(|entity| entity.value.json()).collect()
 }
 
 /// `+1h5m`, `+25.5s`: after the start of the test.
@@ -241,25 +274,30 @@ fn show_offset(time: Timestamp) -> String {
 
 /// Whether one expected field fits.
 fn fits(name: &str, want: &toml::Value, alert: &Alert) -> bool {
+    let body = plain::body(alert);
     match (name, want.as_str()) {
-        ("at", Some(text)) => fits_time(text, alert.time.0 - START.0),
-        ("entity", Some(text)) => alert.entities.iter().any(|entity| entity.value.json() == *text),
-        _ => lookup(&plain::body(alert), name).is_some_and(|got| fits_json(want, got)),
+        ("at", Some(text)) => Times::parse(text).is_some_and(|times| times.hold(alert.time.0 - START.0)),
+        ("entity", _) => match want.as_array() {
+            Some(all) => all.iter().all(|want| is_among(want, alert)),
+            None => is_among(want, alert),
+        },
+        ("time" | "broker_time" | "window.start" | "window.end", Some(text)) => {
+            let got = lookup(&body, name).and_then(Json::as_str).and_then(Timestamp::parse_rfc3339);
+            got.is_some() && got == Timestamp::parse_rfc3339(text)
+        }
+        _ => lookup(&body, name).is_some_and(|got| fits_json(want, got)),
     }
 }
 
-fn fits_time(text: &str, got: Micros) -> bool {
-    let instant = |text: &str| offset(text.trim().strip_prefix('+').unwrap_or(text.trim()));
-    match text.split_once("..") {
-        Some((from, to)) => instant(from).zip(instant(to)).is_some_and(|(from, to)| from <= got && got <= to),
-        None => instant(text) == Some(got),
-    }
+/// Whether some entity of the alert has that value.
+fn is_among(want: &toml::Value, alert: &Alert) -> bool {
+    alert.entities.iter().any(|entity| fits_json(want, &entity.value.json()))
 }
 
 fn fits_json(want: &toml::Value, got: &Json) -> bool {
     match (want, got) {
         (toml::Value::String(text), Json::Number(number)) => {
-            number.as_f64().is_some_and(|got| bound(text, got))
+            number.as_f64().zip(Bound::parse(text)).is_some_and(|(got, bound)| bound.holds(got))
         }
         (toml::Value::String(text), Json::String(got)) => text == got,
         (toml::Value::Integer(want), Json::Number(got)) => {
@@ -277,21 +315,6 @@ fn fits_json(want: &toml::Value, got: &Json) -> bool {
     }
 }
 
-/// `>= 3`, `< 0.5`, `3`.
-fn bound(text: &str, got: f64) -> bool {
-    let text = text.trim();
-    let split = text.find(|c: char| !"<>=".contains(c)).unwrap_or(text.len());
-    let Ok(limit) = text[split..].trim().parse::<f64>() else { return false };
-    match &text[..split] {
-        ">=" => got >= limit,
-        ">" => got > limit,
-        "<=" => got <= limit,
-        "<" => got < limit,
-        "" | "=" => got == limit,
-        _ => false,
-    }
-}
-
 /// A member by its dotted path; an observed name may itself hold dots.
 fn lookup<'a>(body: &'a Json, path: &str) -> Option<&'a Json> {
     if let Some(found) = body.get(path) {
@@ -302,16 +325,4 @@ fn lookup<'a>(body: &'a Json, path: &str) -> Option<&'a Json> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_bounds() {
-        assert!(fits_time("+25s", 25 * SECOND) && !fits_time("+25s", 26 * SECOND));
-        assert!(fits_time("+1h..+2h", 5400 * SECOND) && !fits_time("+1h..+2h", 7201 * SECOND));
-        assert!(bound(">= 3", 3.0) && !bound("> 3", 3.0) && bound("<0.5", 0.4) && !bound("about 3", 3.0));
-        assert_eq!(show_offset(START.plus(3_900 * SECOND)), "+1h5m");
-        assert_eq!(show_offset(START), "+0s");
-        assert_eq!(show_offset(START.plus(500_000)), "+0.5s");
-    }
-}
+mod tests;

@@ -5,11 +5,13 @@
 //! left out, the others are compiled all the same, so that one run shows everything.
 
 mod build;
+mod expected;
 mod fingerprint;
 mod header;
 mod keys;
 mod law;
 mod matching;
+mod members;
 mod names;
 mod observed;
 mod test_cases;
@@ -19,6 +21,8 @@ mod threshold;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use header::LACKS;
 
 use super::expr::parse::{Let, check_syntax};
 use super::file::{self, Table};

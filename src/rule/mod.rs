@@ -4,6 +4,7 @@
 //! `scan` (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
 
 pub mod check;
+pub mod expectation;
 pub mod expr;
 pub mod file;
 #[cfg(test)]
@@ -35,9 +36,12 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// The rule of that id alone: its alerts alone are its alerts among all.
+    /// The rule of that id alone, and live, to test it: its alerts alone are its alerts among all, and those
+    /// of a shadow are those it would send.
     pub fn only(&self, id: &str, schemas: &[Arc<Schema>]) -> RuleSet {
-        let rules: Vec<Arc<Rule>> = self.rules.iter().filter(|rule| rule.info.id == id).cloned().collect();
+        let of_id = self.rules.iter().filter(|rule| rule.info.id == id);
+        let rules: Vec<Arc<Rule>> =
+            of_id.map(|rule| Arc::new(Rule { mode: Mode::Live, ..(**rule).clone() })).collect();
         RuleSet { hash: self.hash, scans: scans(&rules, schemas).0, rules }
     }
 }

@@ -8,11 +8,18 @@
 //! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the
 //! JSON `${…}` is replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`,
 //! whose choices depend on the test's name only. `tick` moves stream time; nothing else does at the end.
+//!
+//! An event's text stays as it is written: whether it is a good record is for decoding to say.
+
+mod template;
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+
+use self::template::{Made, Scope, substitute};
+use crate::event::Micros;
 use crate::event::time::parse_duration;
-use crate::event::{KeyHasher, Micros};
 
 /// Events a test may make.
 pub const MOST_EVENTS: usize = 100_000;
@@ -28,8 +35,10 @@ pub enum Step {
         late: Micros,
         /// Its stream, if the line names one.
         stream: Option<String>,
-        /// The event.
-        json: serde_json::Map<String, serde_json::Value>,
+        /// The event: a JSON object.
+        json: String,
+        /// Where it is written, by bytes of the test's text.
+        written: Range<usize>,
     },
     /// Stream time reaches this though nothing came.
     Tick(Micros),
@@ -55,113 +64,298 @@ pub struct Problem {
     pub hint: String,
 }
 
+/// What a test's text says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// The steps of all lines that can be read.
+    pub steps: Vec<Step>,
+    /// The streams that lines name, and where.
+    pub streams: Vec<(String, Range<usize>)>,
+    /// What is wrong, in the order of the lines.
+    pub problems: Vec<Problem>,
+}
+
 /// Reads a test's events; `seed` is the test's name.
-pub fn parse(text: &str, seed: &str) -> Result<Vec<Step>, Vec<Problem>> {
-    let (mut steps, mut problems, mut start) = (Vec::new(), Vec::new(), 0);
+pub fn parse(text: &str, seed: &str) -> Parsed {
+    let (mut parsed, mut start) = (Parsed::default(), 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let trimmed = line.trim();
         if !trimmed.is_empty() && !trimmed.starts_with('#') {
             let at = start + (line.len() - line.trim_start().len());
-            let room = MOST_EVENTS.saturating_sub(steps.len());
-            match Line::parse(trimmed).and_then(|line| line.expand(seed, number, room)) {
-                Ok(more) => steps.extend(more),
-                Err((message, hint)) => {
-                    problems.push(Problem { span: at..at + trimmed.len(), message, hint: hint.into() });
-                }
-            }
+            parsed.read(Source { text: trimmed, at, seed, number });
         }
         start += line.len();
     }
-    steps.sort_by_key(Step::at);
-    if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    parsed.steps.sort_by_key(Step::at);
+    parsed
+}
+
+/// A line and what else decides what becomes of it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    text: &'a str,
+    /// Where it starts in the test's text.
+    at: usize,
+    seed: &'a str,
+    number: usize,
+}
+
+impl Parsed {
+    fn read(&mut self, source: Source<'_>) {
+        let mut faults = Faults(Vec::new());
+        let line = Line::parse(source.text, &mut faults);
+        let readable = faults.0.is_empty();
+        let room = MOST_EVENTS.saturating_sub(self.steps.len());
+        let steps = match line.json {
+            None => vec![Step::Tick(line.at)],
+            // Once, to see what else is wrong.
+            _ if !readable => Line { times: 1, ..line.clone() }.expand(source, room, &mut faults),
+            Some(_) => line.expand(source, room, &mut faults),
+        };
+        if faults.0.is_empty() {
+            self.steps.extend(steps);
+        }
+        let shift = |span: Range<usize>| source.at + span.start..source.at + span.end;
+        self.streams.extend(line.stream.map(|(place, name)| (name.to_owned(), shift(place))));
+        faults.0.sort_by_key(|(span, _)| span.start);
+        self.problems.extend(faults.0.into_iter().map(|(span, (message, hint))| Problem {
+            span: shift(span),
+            message,
+            hint: hint.into(),
+        }));
+    }
 }
 
 const GRAMMAR: &str = "AT [xN [every D]] [late D] [for NAME in A..B] [STREAM] JSON, or AT tick";
+const ONE_OBJECT: &str = "the event is one JSON object on one line";
 
 type Wrong = (String, &'static str);
 
+/// What is wrong with a line, by bytes of it.
+struct Faults(Vec<(Range<usize>, Wrong)>);
+
+impl Faults {
+    fn say(&mut self, span: Range<usize>, message: impl Into<String>, hint: &'static str) {
+        self.0.push((span, (message.into(), hint)));
+    }
+
+    /// The value, or none and what is wrong with it.
+    fn heed<T>(&mut self, span: Range<usize>, read: Result<T, Wrong>) -> Option<T> {
+        read.map_err(|wrong| self.0.push((span, wrong))).ok()
+    }
+}
+
+/// A word of a line and its place.
+type Word<'a> = (Range<usize>, &'a str);
+
+/// The words of a text that are separated by white space.
+fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut from = 0;
+    text.split_whitespace().map(move |word| {
+        let start = text[from..].find(word).map_or(from, |at| from + at);
+        from = start + word.len();
+        (start..from, word)
+    })
+}
+
 /// One line as it was written.
+#[derive(Clone)]
 struct Line<'a> {
     at: Micros,
     times: usize,
     every: Micros,
     late: Micros,
     each: Option<(&'a str, i64, i64)>,
-    stream: Option<&'a str>,
-    json: Option<&'a str>,
+    stream: Option<Word<'a>>,
+    json: Option<Range<usize>>,
 }
 
 impl<'a> Line<'a> {
-    fn parse(text: &'a str) -> Result<Line<'a>, Wrong> {
-        let (head, json) = match text.find('{') {
-            Some(at) => (&text[..at], Some(&text[at..])),
-            None => (text.split('#').next().unwrap_or_default(), None),
-        };
-        let mut words = head.split_whitespace();
-        let at = words.next().and_then(|word| offset(word.strip_prefix('+')?));
-        let at = at.ok_or_else(|| ("a line starts with when: +0s, +1m30s".to_owned(), GRAMMAR))?;
-        let mut line = Line { at, times: 1, every: 0, late: 0, each: None, stream: None, json };
-        let mut ticks = false;
-        while let Some(word) = words.next() {
-            let mut argument = |what: &str| {
-                words.next().ok_or_else(|| (format!("\"{word}\" needs {what} after it"), GRAMMAR))
-            };
-            match word {
-                "tick" => ticks = true,
-                "every" => line.every = duration(argument("a duration")?)?,
-                "late" => line.late = duration(argument("a duration")?)?,
-                "for" => {
-                    let name = argument("a name")?;
-                    if argument("\"in\"")? != "in" {
-                        return Err(("\"for\" is written: for v in 1..50".into(), GRAMMAR));
-                    }
-                    line.each = Some(range(name, argument("a range")?)?);
+    fn parse(text: &'a str, faults: &mut Faults) -> Line<'a> {
+        let end = text.find(['{', '#']).unwrap_or(text.len());
+        let json = text[end..].starts_with('{').then(|| end..end + event_length(&text[end..]));
+        let mut words = words(&text[..end]);
+        let (place, first) = words.next().unwrap_or((0..text.len(), ""));
+        let at = first.strip_prefix('+').and_then(offset);
+        if at.is_none() {
+            faults.say(place, "a line starts with when: +0s, +1m30s", GRAMMAR);
+        }
+        let at = at.unwrap_or(0);
+        let mut line = Line { at, times: 1, every: 0, late: 0, each: None, stream: None, json: json.clone() };
+        let rest: Vec<Word<'a>> = words.collect();
+        line.options(&rest, faults);
+        let tick = rest.iter().find(|(_, word)| *word == "tick");
+        match (tick, json) {
+            (Some(_), Some(json)) => faults.say(json, "a tick has no event", GRAMMAR),
+            (None, None) => faults.say(0..text.len(), "there is no event in this line", GRAMMAR),
+            (Some(_), None) => {
+                if let Some((place, word)) = rest.iter().find(|(_, word)| *word != "tick") {
+                    faults.say(
+                        place.clone(),
+                        format!("a tick takes no \"{word}\""),
+                        "AT tick, and nothing else",
+                    );
                 }
-                _ if word.starts_with('x')
-                    && word.len() > 1
-                    && word[1..].bytes().all(|b| b.is_ascii_digit()) =>
-                {
-                    line.times = word[1..].parse().map_err(|_| (format!("too many: {word}"), GRAMMAR))?;
+            }
+            (None, Some(json)) => {
+                let behind = text[json.end..].trim_start();
+                if !behind.is_empty() && !behind.starts_with('#') {
+                    let hint = "one event a line; a comment starts with #";
+                    faults.say(
+                        text.len() - behind.len()..text.len(),
+                        "something stands behind the event",
+                        hint,
+                    );
                 }
-                _ if line.stream.is_none()
-                    && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
-                {
-                    line.stream = Some(word);
-                }
-                _ => return Err((format!("cannot read \"{word}\""), GRAMMAR)),
             }
         }
-        match (ticks, line.json) {
-            (true, Some(_)) => Err(("a tick has no event".into(), GRAMMAR)),
-            (false, None) => Err(("there is no event in this line".into(), GRAMMAR)),
-            _ => Ok(line),
+        line
+    }
+
+    /// What stands between time and event.
+    fn options(&mut self, words: &[Word<'a>], faults: &mut Faults) {
+        let (mut repeated, mut every) = (false, None);
+        let mut words = words.iter();
+        while let Some((place, word)) = words.next() {
+            let mut argument = |what: &str, faults: &mut Faults| {
+                let next = words.next();
+                if next.is_none() {
+                    faults.say(place.clone(), format!("\"{word}\" needs {what} after it"), GRAMMAR);
+                }
+                next.cloned()
+            };
+            match *word {
+                "tick" => {}
+                "every" => {
+                    every = Some(place.clone());
+                    if let Some((place, text)) = argument("a duration", faults) {
+                        self.every = faults.heed(place, duration(text, offset(text))).unwrap_or(0);
+                    }
+                }
+                "late" => {
+                    if let Some((place, text)) = argument("a duration", faults) {
+                        self.late = faults.heed(place, duration(text, signed(text))).unwrap_or(0);
+                    }
+                }
+                "for" => {
+                    let Some((_, name)) = argument("a name", faults) else { continue };
+                    self.each = Some((name, 1, 1));
+                    match argument("\"in\"", faults) {
+                        Some((_, "in")) => {}
+                        Some((place, _)) => {
+                            faults.say(place, "\"for\" is written: for v in 1..50", GRAMMAR);
+                            continue;
+                        }
+                        None => continue,
+                    }
+                    if let Some((place, text)) = argument("a range", faults) {
+                        let (from, to) = faults.heed(place, range(text)).unwrap_or((1, 1));
+                        self.each = Some((name, from, to));
+                    }
+                }
+                _ if is_repetition(word) => {
+                    repeated = true;
+                    self.times = faults.heed(place.clone(), times(word)).unwrap_or(1);
+                }
+                _ if self.stream.is_none()
+                    && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+                {
+                    self.stream = Some((place.clone(), word));
+                }
+                _ => faults.say(place.clone(), format!("cannot read \"{word}\""), GRAMMAR),
+            }
+        }
+        if let (Some(place), false) = (every, repeated) {
+            faults.say(
+                place,
+                "\"every\" needs xN before it: how often",
+                "such as +0s x6 every 5s {\"vin\":\"V1\"}",
+            );
         }
     }
 
-    fn expand(&self, seed: &str, number: usize, room: usize) -> Result<Vec<Step>, Wrong> {
-        let Some(json) = self.json else { return Ok(vec![Step::Tick(self.at)]) };
+    fn expand(&self, source: Source<'_>, room: usize, faults: &mut Faults) -> Vec<Step> {
+        let Some(json) = self.json.clone() else { return Vec::new() };
         let (name, from, to) = self.each.unwrap_or(("", 0, 0));
-        let count = (to.saturating_sub(from).saturating_add(1).max(0) as usize).saturating_mul(self.times);
+        let values = usize::try_from(to.saturating_sub(from).saturating_add(1)).unwrap_or(0);
+        let count = values.saturating_mul(self.times);
         if count > room {
-            return Err((format!("more than {MOST_EVENTS} events in one test"), "shorten a repetition"));
+            let message = format!("more than {MOST_EVENTS} events in one test");
+            faults.say(0..source.text.len(), message, "shorten a repetition");
+            return Vec::new();
         }
+        let written = source.at + json.start..source.at + json.end;
+        let stream = self.stream.as_ref().map(|(_, name)| (*name).to_owned());
         let mut steps = Vec::with_capacity(count);
-        for i in 0..self.times as i64 {
+        for i in 0..i64::try_from(self.times).unwrap_or(0) {
+            let at = self.at.saturating_add(i.saturating_mul(self.every));
             for value in from..=to {
-                let scope = Scope { seed, number, i, name, value };
-                let text = substitute(json, &scope)?;
-                let parsed: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
-                    (format!("not JSON: {error}"), "the event is one JSON object on one line")
-                })?;
-                let serde_json::Value::Object(json) = parsed else {
-                    return Err(("the event is not a JSON object".into(), GRAMMAR));
-                };
-                let stream = self.stream.map(str::to_owned);
-                steps.push(Step::Event { at: self.at + i * self.every, late: self.late, stream, json });
+                let scope = Scope { seed: source.seed, number: source.number, i, name, value };
+                match event(&source.text[json.clone()], &scope) {
+                    Ok(json) => {
+                        let (stream, written) = (stream.clone(), written.clone());
+                        steps.push(Step::Event { at, late: self.late, stream, json, written });
+                    }
+                    Err(wrong) => {
+                        let shift = |place: Range<usize>| json.start + place.start..json.start + place.end;
+                        faults.0.extend(wrong.into_iter().map(|(place, wrong)| (shift(place), wrong)));
+                        return Vec::new();
+                    }
+                }
             }
         }
-        Ok(steps)
+        steps
     }
+}
+
+/// How far an event reaches from its brace: to the brace that closes it, or to the end.
+fn event_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth, mut quoted) = (0, 0usize, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'$' if bytes.get(at + 1) == Some(&b'{') => {
+                at = text[at..].find('}').map_or(text.len(), |end| at + end);
+            }
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+/// The event that a text becomes, or all that is wrong with it.
+fn event(written: &str, scope: &Scope<'_>) -> Result<String, Vec<(Range<usize>, Wrong)>> {
+    let made = substitute(written, scope)?;
+    match serde_json::from_str::<IgnoredAny>(&made.text) {
+        Ok(_) => Ok(made.text),
+        Err(error) => {
+            let shown = error.to_string();
+            let message = format!("not JSON: {}", shown.split(" at line ").next().unwrap_or_default());
+            Err(vec![(fault_place(written, &made, &error), (message, ONE_OBJECT))])
+        }
+    }
+}
+
+/// The character at which reading stopped.
+fn fault_place(written: &str, made: &Made, error: &serde_json::Error) -> Range<usize> {
+    let place = made.place(error.column().saturating_sub(1));
+    if !place.is_empty() {
+        return place;
+    }
+    let start =
+        (0..=place.start.min(written.len())).rev().find(|at| written.is_char_boundary(*at)).unwrap_or(0);
+    let length = written[start..].chars().next().map_or(0, char::len_utf8);
+    start..start + length
 }
 
 /// `0s`, `1m30s`, `1h`: also zero.
@@ -172,220 +366,37 @@ pub fn offset(text: &str) -> Option<Micros> {
     }
 }
 
-fn duration(text: &str) -> Result<Micros, Wrong> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let span =
-        offset(digits).ok_or_else(|| (format!("\"{text}\" is no duration"), "such as 90s, 5m, 1h30m"))?;
-    Ok(sign * span)
+/// An offset that may be negative.
+fn signed(text: &str) -> Option<Micros> {
+    match text.strip_prefix('-') {
+        Some(digits) => offset(digits).map(|span| -span),
+        None => offset(text),
+    }
 }
 
-fn range<'a>(name: &'a str, text: &str) -> Result<(&'a str, i64, i64), Wrong> {
+fn duration(text: &str, read: Option<Micros>) -> Result<Micros, Wrong> {
+    read.ok_or_else(|| (format!("\"{text}\" is no duration"), "such as 90s, 5m, 1h30m"))
+}
+
+fn is_repetition(word: &str) -> bool {
+    word.strip_prefix('x').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn times(word: &str) -> Result<usize, Wrong> {
+    match word[1..].parse() {
+        Ok(0) => Err((format!("{word} makes no event"), "repeat it once or more, or put # before the line")),
+        Ok(times) => Ok(times),
+        Err(_) => Err((format!("too many: {word}"), "shorten the repetition")),
+    }
+}
+
+fn range(text: &str) -> Result<(i64, i64), Wrong> {
     let ends = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     match ends {
-        Some((from, to)) if from <= to => Ok((name, from, to)),
+        Some((from, to)) if from <= to => Ok((from, to)),
         _ => Err((format!("\"{text}\" is no range"), "such as 1..50, both ends included")),
     }
 }
 
-/// What `${…}` may name.
-struct Scope<'a> {
-    seed: &'a str,
-    number: usize,
-    i: i64,
-    name: &'a str,
-    value: i64,
-}
-
-fn substitute(json: &str, scope: &Scope<'_>) -> Result<String, Wrong> {
-    let (mut out, mut rest, mut nth) = (String::with_capacity(json.len()), json, 0u64);
-    while let Some(at) = rest.find("${") {
-        let (before, tail) = (&rest[..at], &rest[at + 2..]);
-        out.push_str(before);
-        let end = tail.find('}').ok_or_else(|| ("\"${\" is not closed".to_owned(), GRAMMAR))?;
-        let mut parser = Parser { text: &tail.as_bytes()[..end], at: 0, scope, nth };
-        let value = parser.sum()?;
-        if parser.peek().is_some() {
-            return Err((format!("cannot read \"${{{}}}\"", &tail[..end]), HELP));
-        }
-        out.push_str(&value);
-        rest = &tail[end + 1..];
-        nth += 1;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-const HELP: &str = "names i and the loop's, + - * / %, brackets, pick(a, b, …)";
-
-/// Reads one `${…}`. Values are texts; arithmetic needs whole numbers.
-struct Parser<'a> {
-    text: &'a [u8],
-    at: usize,
-    scope: &'a Scope<'a>,
-    nth: u64,
-}
-
-impl Parser<'_> {
-    fn peek(&mut self) -> Option<u8> {
-        while self.text.get(self.at) == Some(&b' ') {
-            self.at += 1;
-        }
-        self.text.get(self.at).copied()
-    }
-
-    fn sum(&mut self) -> Result<String, Wrong> {
-        let mut left = self.product()?;
-        while let Some(op @ (b'+' | b'-')) = self.peek() {
-            self.at += 1;
-            left = arithmetic(op, &left, &self.product()?)?;
-        }
-        Ok(left)
-    }
-
-    fn product(&mut self) -> Result<String, Wrong> {
-        let mut left = self.atom()?;
-        while let Some(op @ (b'*' | b'/' | b'%')) = self.peek() {
-            self.at += 1;
-            left = arithmetic(op, &left, &self.atom()?)?;
-        }
-        Ok(left)
-    }
-
-    fn atom(&mut self) -> Result<String, Wrong> {
-        match self.peek() {
-            Some(b'(') => {
-                self.at += 1;
-                let value = self.sum()?;
-                self.expect(b')')?;
-                Ok(value)
-            }
-            Some(quote @ b'\'') => {
-                let start = self.at + 1;
-                let end = self.text[start..].iter().position(|b| *b == quote);
-                let end = start + end.ok_or_else(|| ("a quote is not closed".to_owned(), HELP))?;
-                self.at = end + 1;
-                Ok(String::from_utf8_lossy(&self.text[start..end]).into_owned())
-            }
-            Some(b) if b.is_ascii_alphanumeric() => {
-                let start = self.at;
-                while self.text.get(self.at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
-                    self.at += 1;
-                }
-                let word = String::from_utf8_lossy(&self.text[start..self.at]).into_owned();
-                self.word(word)
-            }
-            _ => Err(("cannot read \"${…}\"".into(), HELP)),
-        }
-    }
-
-    fn word(&mut self, word: String) -> Result<String, Wrong> {
-        match word.as_str() {
-            "i" => Ok(self.scope.i.to_string()),
-            _ if word == self.scope.name => Ok(self.scope.value.to_string()),
-            "pick" => {
-                self.expect(b'(')?;
-                let mut choices = vec![self.sum()?];
-                while self.peek() == Some(b',') {
-                    self.at += 1;
-                    choices.push(self.sum()?);
-                }
-                self.expect(b')')?;
-                let mut hasher = KeyHasher::default();
-                hasher.text(self.scope.seed);
-                for part in [self.scope.number as i64, self.scope.i, self.scope.value, self.nth as i64] {
-                    hasher.int(part);
-                }
-                let chosen = (hasher.finish() % choices.len() as u128) as usize;
-                Ok(choices.swap_remove(chosen))
-            }
-            _ if word.bytes().all(|b| b.is_ascii_digit()) => Ok(word),
-            _ => Err((format!("unknown name \"{word}\" in \"${{…}}\""), HELP)),
-        }
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), Wrong> {
-        if self.peek() != Some(byte) {
-            return Err((format!("\"{}\" is missing in \"${{…}}\"", byte as char), HELP));
-        }
-        self.at += 1;
-        Ok(())
-    }
-}
-
-fn arithmetic(op: u8, left: &str, right: &str) -> Result<String, Wrong> {
-    let number = |text: &str| {
-        text.parse::<i64>().map_err(|_| (format!("\"{text}\" is no whole number"), "texts cannot be added"))
-    };
-    let (a, b) = (number(left)?, number(right)?);
-    let value = match op {
-        b'+' => a.checked_add(b),
-        b'-' => a.checked_sub(b),
-        b'*' => a.checked_mul(b),
-        b'/' => a.checked_div(b),
-        _ => a.checked_rem(b),
-    };
-    value.map(|v| v.to_string()).ok_or_else(|| (format!("{a} {} {b} has no value", op as char), HELP))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::time::SECOND;
-
-    fn events(text: &str) -> Vec<(i64, i64, String)> {
-        parse(text, "a test")
-            .unwrap()
-            .into_iter()
-            .map(|step| match step {
-                Step::Event { at, late, json, .. } => {
-                    (at / SECOND, late / SECOND, serde_json::Value::Object(json).to_string())
-                }
-                Step::Tick(at) => (at / SECOND, 0, "tick".into()),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn lines_repeat_and_interleave_by_time() {
-        let got = events(
-            "+0s x2 every 5s for v in 1..2 {\"vin\":\"V${v}\",\"n\":${i*10+v}}\n# a comment\n+3s tick",
-        );
-        let want = [
-            (0, 0, r#"{"n":1,"vin":"V1"}"#),
-            (0, 0, r#"{"n":2,"vin":"V2"}"#),
-            (3, 0, "tick"),
-            (5, 0, r#"{"n":11,"vin":"V1"}"#),
-            (5, 0, r#"{"n":12,"vin":"V2"}"#),
-        ];
-        assert_eq!(got, want.map(|(at, late, json)| (at, late, json.to_owned())));
-    }
-
-    #[test]
-    fn late_events_streams_and_choices() {
-        assert_eq!(events("+1h late 51m telemetry {}")[0].1, 51 * 60);
-        assert_eq!(events("+1h late -5m {}")[0].1, -300);
-        let picked: Vec<String> =
-            events("+0s x40 {\"c\":\"${pick('lock', 'unlock')}\"}").into_iter().map(|e| e.2).collect();
-        assert!(picked.iter().any(|p| p.contains("\"lock\"")) && picked.iter().any(|p| p.contains("unlock")));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_shown_with_its_place() {
-        for bad in [
-            "5s {}",
-            "+5s",
-            "+5s tick {}",
-            "+5s {\"a\":}",
-            "+5s for v in 5..1 {}",
-            "+5s {\"a\":${b}}",
-            "+5s every {}",
-            "+5s {\"a\":${1/0}}",
-            "+5s x999999 {}",
-            "+5s [1]",
-        ] {
-            let problems = parse(&format!("+0s {{}}\n  {bad}\n"), "t").unwrap_err();
-            assert_eq!(problems.len(), 1, "{bad}");
-            assert_eq!(problems[0].span, 9..9 + bad.len(), "{bad}");
-        }
-    }
-}
+mod tests;

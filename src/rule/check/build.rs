@@ -64,8 +64,9 @@ pub fn compile(
     let header = Header::read(&mut reader, table);
     let kind = header::kind(&mut reader, table);
     let own = names::read(&mut reader, table, true);
-    let tests = test_cases::read(&mut reader, id, table, schemas);
     let schema = find_schema(&mut reader, table, header.span.clone(), schemas);
+    let context = test_cases::Context { rule: id, stream: schema, schemas };
+    let tests = test_cases::read(&mut reader, context, table);
     let (Some(schema), Some((kind, span, inner))) = (schema, kind) else {
         if let Some((_, _, inner)) =
             header::kind(&mut Reader { file: path, problems: &mut Vec::new() }, table)

@@ -126,6 +126,9 @@ fn mode(reader: &mut Reader<'_>, table: &Table) -> Mode {
     }
 }
 
+/// How the warning starts that names what a good rule has.
+pub const LACKS: &str = "the rule lacks ";
+
 /// Warns of what a good rule has and this one lacks.
 pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
     let gaps = [
@@ -137,7 +140,7 @@ pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
     if !missing.is_empty() {
         let hint = "a test that fires and one that just does not show what the rule means; \
                     alerts show what it cannot see (blind_spots) and what to do first (triage)";
-        reader.warning(header.span.clone(), format!("the rule lacks {}", missing.join(", ")), hint);
+        reader.warning(header.span.clone(), format!("{LACKS}{}", missing.join(", ")), hint);
     }
 }
 

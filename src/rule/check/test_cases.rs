@@ -1,40 +1,33 @@
 //! `[[test]]`: events in the test notation, and the alerts that should come of them.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::keys::{self, Reader};
+use super::{expected, members};
 use crate::diagnostic::suggest;
-use crate::rule::file::{Entry, Item, ItemValue, Table, Text};
-use crate::rule::notation::{self, Step, offset};
-use crate::rule::{Expected, RuleTest};
+use crate::rule::RuleTest;
+use crate::rule::file::{Item, Table, Text};
+use crate::rule::notation::{self, Parsed, Step};
 use crate::schema::Schema;
 
-/// Fields of an alert that a test may name; `observed.NAME` and other parts beside them.
-const FIELDS: [&str; 15] = [
-    "at",
-    "broker_time",
-    "count",
-    "entities",
-    "entity",
-    "evidence",
-    "folds",
-    "id",
-    "key",
-    "observed",
-    "risk",
-    "rule",
-    "severity",
-    "time",
-    "window",
-];
+/// What a test is read against.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The rule's id.
+    pub rule: &'a str,
+    /// The rule's stream, if it is known.
+    pub stream: Option<&'a Schema>,
+    /// All streams.
+    pub schemas: &'a [Arc<Schema>],
+}
 
 /// Reads all tests of a file; a test with a problem is left out.
-pub fn read(reader: &mut Reader<'_>, rule: &str, table: &Table, schemas: &[Arc<Schema>]) -> Vec<RuleTest> {
+pub fn read(reader: &mut Reader<'_>, context: Context<'_>, table: &Table) -> Vec<RuleTest> {
     let mut tests: Vec<RuleTest> = Vec::new();
     for (item, inner) in reader.tables(table, "test") {
         reader.known(inner, "[[test]]", &keys::TEST);
-        let Some(test) = read_one(reader, rule, item, inner, schemas) else { continue };
+        let Some(test) = read_one(reader, context, item, inner) else { continue };
         if tests.iter().any(|other| other.name == test.name) {
             let span = inner.get("name").map_or(item.span.clone(), |entry| entry.item.span.clone());
             reader.error(
@@ -48,13 +41,7 @@ pub fn read(reader: &mut Reader<'_>, rule: &str, table: &Table, schemas: &[Arc<S
     tests
 }
 
-fn read_one(
-    reader: &mut Reader<'_>,
-    rule: &str,
-    item: &Item,
-    inner: &Table,
-    schemas: &[Arc<Schema>],
-) -> Option<RuleTest> {
+fn read_one(reader: &mut Reader<'_>, context: Context<'_>, item: &Item, inner: &Table) -> Option<RuleTest> {
     for (key, example) in [
         ("name", "name = \"six failures within a minute alert once\""),
         ("events", "events = ''' … ''', an event a line: +0s {\"vin\":\"V1\"}"),
@@ -66,16 +53,16 @@ fn read_one(
     }
     let name = reader.text(inner, "name");
     let events = reader.text(inner, "events");
-    let alerts = inner.get("alerts").and_then(|entry| expected(reader, entry));
+    let alerts = inner.get("alerts").and_then(|entry| expected::read(reader, entry));
     let (name, events) = (name?, events?);
-    match notation::parse(&events.text, &name.text) {
-        Ok(steps) => say_unknown_streams(reader, events, &steps, schemas),
-        Err(faults) => faults
-            .into_iter()
-            .for_each(|fault| reader.error(events.place(fault.span), fault.message, fault.hint)),
+    let parsed = notation::parse(&events.text, &name.text);
+    for fault in &parsed.problems {
+        reader.error(events.place(fault.span.clone()), fault.message.clone(), fault.hint.clone());
     }
+    say_unknown_streams(reader, events, &parsed, context.schemas);
+    say_oddities(reader, events, &parsed, context);
     Some(RuleTest {
-        rule: rule.to_string(),
+        rule: context.rule.to_string(),
         file: reader.file.to_string(),
         name: name.text.clone(),
         events: events.text.clone(),
@@ -85,87 +72,49 @@ fn read_one(
     })
 }
 
-fn say_unknown_streams(reader: &mut Reader<'_>, events: &Text, steps: &[Step], schemas: &[Arc<Schema>]) {
+/// Words that stand where a stream may stand.
+const WORDS: [&str; 4] = ["every", "late", "for", "tick"];
+
+fn say_unknown_streams(reader: &mut Reader<'_>, events: &Text, parsed: &Parsed, schemas: &[Arc<Schema>]) {
     let mut said: Vec<&str> = Vec::new();
-    for step in steps {
-        if let Step::Event { stream: Some(stream), .. } = step
-            && !said.contains(&stream.as_str())
-            && !schemas.iter().any(|schema| *schema.name == **stream)
-        {
+    for (stream, place) in &parsed.streams {
+        if !said.contains(&stream.as_str()) && !schemas.iter().any(|schema| *schema.name == **stream) {
             said.push(stream);
-            let at = events.text.find(stream.as_str()).unwrap_or(0);
-            let hint = suggest(stream, schemas.iter().map(|schema| &*schema.name));
-            let span = events.place(at..at + stream.len());
-            reader.error(span, format!("stream \"{stream}\" has no schema"), hint);
+            let words = schemas.iter().map(|schema| &*schema.name).chain(WORDS);
+            let span = events.place(place.clone());
+            reader.error(span, format!("stream \"{stream}\" has no schema"), suggest(stream, words));
         }
     }
 }
 
-/// Whether the time of an expected alert can be read: `+25s`, `+1h..+2h`.
-fn is_time(text: &str) -> bool {
-    let is_offset = |part: &str| part.trim().strip_prefix('+').is_some_and(|part| offset(part).is_some());
-    text.split("..").count() <= 2 && text.split("..").all(is_offset)
-}
-
-fn expected(reader: &mut Reader<'_>, entry: &Entry) -> Option<Expected> {
-    match &entry.item.value {
-        ItemValue::Int(n) if *n >= 0 => usize::try_from(*n).ok().map(Expected::Count),
-        ItemValue::List(items) => {
-            let alerts: Vec<Option<BTreeMap<String, toml::Value>>> =
-                items.iter().map(|item| expected_alert(reader, item)).collect();
-            alerts.into_iter().collect::<Option<_>>().map(Expected::Alerts)
-        }
-        _ => {
-            let hint = "alerts = 2 counts them, alerts = [ { at = \"+25s\" } ] names them, [] is none";
-            reader.error(entry.item.span.clone(), "\"alerts\" is neither a number nor an array", hint);
-            None
-        }
-    }
-}
-
-fn expected_alert(reader: &mut Reader<'_>, item: &Item) -> Option<BTreeMap<String, toml::Value>> {
-    let ItemValue::Table(table) = &item.value else {
-        let hint = "each alert is a table: { at = \"+25s\", key = [\"V1\"] }";
-        reader.error(item.span.clone(), "an expected alert is a table", hint);
-        return None;
-    };
-    let mut fields = BTreeMap::new();
-    let mut whole = true;
-    for entry in &table.entries {
-        let head = entry.key.split('.').next().unwrap_or("");
-        if !FIELDS.contains(&head) {
-            whole = false;
-            let hint = suggest(head, FIELDS.iter().copied());
-            reader.error(entry.key_span.clone(), format!("an alert has no field \"{}\"", entry.key), hint);
-        }
-        match &entry.item.value {
-            ItemValue::Text(text) if entry.key == "at" && !is_time(&text.text) => {
-                whole = false;
-                let hint = "times stand after the start of the test: \"+25s\", \"+1h..+2h\"";
-                reader.error(text.span.clone(), format!("\"{}\" is no time", text.text), hint);
-            }
-            ItemValue::Table(inner) => inner.entries.iter().for_each(|part| {
-                let name = format!("{}.{}", entry.key, part.key);
-                fields.insert(name, value(&part.item));
-            }),
-            _ => {
-                fields.insert(entry.key.clone(), value(&entry.item));
+/// Warns of what no field reads, or reads as NULL; of each member of a stream once a test.
+fn say_oddities(reader: &mut Reader<'_>, events: &Text, parsed: &Parsed, context: Context<'_>) {
+    let mut said: Vec<(&str, Vec<String>)> = Vec::new();
+    for step in &parsed.steps {
+        let Step::Event { stream, json, written, .. } = step else { continue };
+        let named = stream.as_deref().map(|name| context.schemas.iter().find(|schema| *schema.name == *name));
+        let schema = named.map_or(context.stream, |schema| schema.map(|schema| &**schema));
+        // What does not even fit a JSON value is for decoding to judge.
+        let (Some(schema), Ok(record)) = (schema, serde_json::from_str(json)) else { continue };
+        for odd in members::oddities(schema, &record) {
+            if !said.iter().any(|(stream, path)| **stream == *schema.name && *path == odd.path) {
+                let place = events.place(member_place(&events.text, written, &odd.path));
+                reader.warning(place, odd.message, odd.hint);
+                said.push((&schema.name, odd.path));
             }
         }
     }
-    whole.then_some(fields)
 }
 
-fn value(item: &Item) -> toml::Value {
-    match &item.value {
-        ItemValue::Text(text) => toml::Value::String(text.text.clone()),
-        ItemValue::Int(int) => toml::Value::Integer(*int),
-        ItemValue::BigInt(text) | ItemValue::Date(text) => toml::Value::String(text.clone()),
-        ItemValue::Float(float) => toml::Value::Float(*float),
-        ItemValue::Bool(bool) => toml::Value::Boolean(*bool),
-        ItemValue::List(items) => toml::Value::Array(items.iter().map(value).collect()),
-        ItemValue::Table(table) => toml::Value::Table(
-            table.entries.iter().map(|entry| (entry.key.clone(), value(&entry.item))).collect(),
-        ),
+/// Where an event names a member; the whole event where it is made from `${…}` or escaped.
+fn member_place(text: &str, written: &Range<usize>, path: &[String]) -> Range<usize> {
+    let quoted = path.last().map(|name| format!("\"{name}\"")).unwrap_or_default();
+    let found = text.get(written.clone()).and_then(|event| event.find(&quoted));
+    match found {
+        Some(at) if !quoted.is_empty() => {
+            let start = written.start + at + 1;
+            start..start + quoted.len() - 2
+        }
+        _ => written.clone(),
     }
 }
