@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 use super::Config;
 use super::read::problem;
 use crate::diagnostic::{Diagnostic, Source, nearest, suggest};
-use crate::sink::{ElasticConfig, FileConfig, StdoutConfig};
+use crate::sink::{ElasticConfig, FileConfig, SplunkConfig, StdoutConfig};
 
 /// What is known while tables get their shape, and what was found.
 pub(super) struct Shaping<'a> {
@@ -32,6 +32,7 @@ enum Kind {
     File,
     Opensearch,
     Elasticsearch,
+    Splunk,
 }
 
 impl Shaping<'_> {
@@ -85,6 +86,7 @@ impl Shaping<'_> {
             Kind::Stdout => drop(self.fit::<StdoutConfig>(table, &path)),
             Kind::File => drop(self.fit::<FileConfig>(table, &path)),
             Kind::Opensearch | Kind::Elasticsearch => drop(self.fit::<ElasticConfig>(table, &path)),
+            Kind::Splunk => drop(self.fit::<SplunkConfig>(table, &path)),
         }
     }
 
@@ -176,11 +178,12 @@ impl Shaping<'_> {
     }
 }
 
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("stdout", Kind::Stdout),
     ("file", Kind::File),
     ("opensearch", Kind::Opensearch),
     ("elasticsearch", Kind::Elasticsearch),
+    ("splunk", Kind::Splunk),
 ];
 
 /// Whether the value of a key can hold no secret: numbers, durations, switches, and words out of a list.

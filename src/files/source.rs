@@ -188,7 +188,9 @@ mod tests {
     fn a_file_can_be_one_record() {
         assert_eq!(lines(b"{\n\n}\n", Framing::File, 100).unwrap(), [("{\n\n}\n".into(), false)]);
         assert_eq!(lines(b"12345678", Framing::File, 5).unwrap(), [("12345".into(), true)]);
-        assert_eq!(lines(b"\n", Framing::File, 5).unwrap(), []);
+        // Blank or empty, it is a record all the same: one that is no JSON.
+        assert_eq!(lines(b"\n", Framing::File, 5).unwrap(), [("\n".into(), false)]);
+        assert_eq!(lines(b"", Framing::File, 5).unwrap(), [(String::new(), false)]);
     }
 
     #[test]
