@@ -313,7 +313,8 @@ fn ends_that_contain(plan: &Plan, state: &KeyState, row: &Row<'_>) -> Vec<Timest
     let mut ends = vec![row.time];
     ends.extend(state.rings.iter().flat_map(|times| times.0.iter().map(|seen| seen.time)));
     if cut.paned {
-        let later = state.within(row.index.saturating_add(1), row.index.saturating_add(cut.panes - 1));
+        // One pane too many: its start can be less than a window away, which is enough for an exact count.
+        let later = state.within(row.index.saturating_add(1), row.index.saturating_add(cut.panes));
         ends.extend(later.iter().map(|pane| cut.start(pane.index)));
     }
     // Where exact counts and panes stand beside each other, a row is contained if either of them sees it.
