@@ -178,13 +178,7 @@ impl JsonDecoder {
     }
 
     /// Takes what was read of a record.
-    fn take(
-        &mut self,
-        mistyped: &[usize],
-        times: &[Option<Timestamp>],
-        record: &Record<'_>,
-        position: u32,
-    ) {
+    fn take(&mut self, mistyped: &[usize], times: &[Option<Timestamp>], record: &Record<'_>, position: u32) {
         for field in mistyped {
             if let Some(count) = self.mistyped.get_mut(*field) {
                 *count += 1;

@@ -23,8 +23,8 @@ pub(super) struct Memory {
     pub seen: Vec<u64>,
     /// How many objects there have been.
     objects: u64,
-    /// Per node of the plan: the member that followed it last time. Cars send the same members in the same
-    /// order.
+    /// Per node of the plan, the member that followed it last time, and then per node, the first member of an
+    /// object there. Cars send the same members in the same order.
     pub next: Vec<usize>,
 }
 
@@ -35,7 +35,7 @@ impl Memory {
             columns: plan.fields.iter().map(Column::new).collect(),
             seen: vec![0; plan.len()],
             objects: 0,
-            next: vec![0; plan.len()],
+            next: vec![0; plan.len() * 2],
         }
     }
 
@@ -241,7 +241,7 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Members { reading, node, object } = self;
-        let (mut before, mut end) = (node, 0);
+        let (mut before, mut end) = (reading.plan.len() + node, 0);
         loop {
             let name = Name { reading: &mut *reading, node, before, object, end };
             let Some(child) = map.next_key_seed(name)? else { return Ok(()) };
@@ -269,7 +269,7 @@ struct Name<'r, 'a> {
     reading: &'r mut Reading<'a>,
     /// The object's node.
     node: usize,
-    /// The node of the declared member before, or the object's.
+    /// The place in `next` of the declared member before, or of the object's first one.
     before: usize,
     object: u64,
     /// Where the last declared value ended: the place of a name that is written with escapes.

@@ -17,7 +17,7 @@ use crate::event::Timestamp;
 /// What the quick reading remembers from record to record, and what it found in the last one.
 pub(super) struct Fast {
     steps: Steps,
-    /// Per node: the member that followed it before the one that followed it last time.
+    /// As `Memory::next`: what it was before that was another one.
     other: Vec<usize>,
     open: Vec<bool>,
     /// The time of each event, as it says.
@@ -31,7 +31,7 @@ impl Fast {
     pub fn new(plan: &Plan) -> Fast {
         Fast {
             steps: Steps::new(plan),
-            other: vec![0; plan.len()],
+            other: vec![0; plan.len() * 2],
             open: Vec::new(),
             times: Vec::new(),
             mistyped: Vec::new(),
@@ -146,7 +146,7 @@ impl Reader<'_> {
         if self.cursor.peek()? != b'{' {
             return None;
         }
-        let mut before = node;
+        let mut before = self.plan.len() + node;
         let mut more = self.cursor.enter(depth, b'}')?;
         while more {
             match self.name(node, before, object)? {

@@ -22,10 +22,42 @@ impl Dice {
 
 /// Pieces that matter to a parser.
 const PIECES: [&[u8]; 36] = [
-    b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n", b"\0", b"\x1f", b"\x7f", b"\xff", b"\xc3\xa9",
-    b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\\u0022", b"\\n", b"-", b"0",
-    b"00", b".", b"e", b"1e999", b"99999999999999999999", b"null", b"true", b"\"vin\":\"V\",", b"\"ts\":1,",
-    b"\"Records\":[{}],", b"\"v\\u0069n\":1,", b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    b"\"",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"\n",
+    b"\0",
+    b"\x1f",
+    b"\x7f",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\xed\xa0\x80",
+    b"\xf0\x9f\x98\x80",
+    b"\\ud800",
+    b"\\udc00",
+    b"\\ud83d\\ude00",
+    b"\\u0022",
+    b"\\n",
+    b"-",
+    b"0",
+    b"00",
+    b".",
+    b"e",
+    b"1e999",
+    b"99999999999999999999",
+    b"null",
+    b"true",
+    b"\"vin\":\"V\",",
+    b"\"ts\":1,",
+    b"\"Records\":[{}],",
+    b"\"v\\u0069n\":1,",
+    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 ];
 
 /// Changes a record; now and then not at all.
@@ -55,7 +87,9 @@ fn mutate(dice: &mut Dice, record: &[u8], other: &[u8]) -> Vec<u8> {
                     bytes.splice(comma + 1..comma + 1, piece.iter().copied());
                 }
             }
-            6 if bytes.len() < 4096 => bytes.splice(at..at, b" \t\r\n"[..dice.below(5)].iter().copied()).for_each(drop),
+            6 if bytes.len() < 4096 => {
+                bytes.splice(at..at, b" \t\r\n"[..dice.below(5)].iter().copied()).for_each(drop)
+            }
             _ => {
                 let piece = PIECES[dice.below(PIECES.len())];
                 bytes.splice(at..to.min(at + dice.below(3)), piece.iter().copied());
