@@ -82,7 +82,7 @@ impl<T: Copy + Default> Plain<T> {
     where
         T: arrow::datatypes::ArrowNativeType,
     {
-        (ScalarBuffer::from(std::mem::take(&mut self.values)), self.valid.finish())
+        (ScalarBuffer::from(renew(&mut self.values)), self.valid.finish())
     }
 }
 
@@ -127,7 +127,7 @@ impl Texts {
     }
 
     fn take(&mut self) -> StringArray {
-        let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
+        let bytes = Buffer::from_vec(renew(&mut self.bytes));
         StringArray::new(offsets(&mut self.ends), bytes, self.valid.finish())
     }
 }
@@ -191,9 +191,17 @@ fn end(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-/// The offsets of an array, which always start with 0; what they are taken from starts anew.
+/// The values so far; what they are taken from starts anew, with room for as many again.
+fn renew<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
+}
+
+/// The offsets of an array, which always start with 0.
 fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])))
+    let all = renew(ends);
+    ends.push(0);
+    OffsetBuffer::new(ScalarBuffer::from(all))
 }
 
 impl Column {
@@ -279,7 +287,7 @@ impl Column {
         let array: ArrayRef = match self {
             Column::Skipped => Arc::new(NullArray::new(rows)),
             Column::Bool(column) => {
-                let values = std::mem::take(&mut column.values);
+                let values = renew(&mut column.values);
                 Arc::new(BooleanArray::new(values.into(), column.valid.finish()))
             }
             Column::Int(column) => {

@@ -106,7 +106,7 @@ fn originals(stream: &str) -> Vec<Vec<u8>> {
         _ => TELEMETRY,
     };
     let within = |line: &str| match line.split_once("\"v\":") {
-        Some((_, event)) if line.starts_with("{\"_t\"") => event[..event.len() - 1].as_bytes().to_vec(),
+        Some((_, event)) if line.starts_with("{\"_t\"") => event.as_bytes()[..event.len() - 1].to_vec(),
         _ => line.as_bytes().to_vec(),
     };
     lines.lines().take(40).map(within).collect()
