@@ -186,8 +186,8 @@ fn run(bytes: &[u8], mut at: usize, mut digits: u64) -> (u64, usize) {
     (digits, at)
 }
 
-/// The number that eight digits are, the first in the lowest byte: pairs, then fours, then all (Lemire, "Quickly
-/// parsing eight digits").
+/// The number that eight digits are, the first in the lowest byte: pairs, then fours, then all (Lemire,
+/// "Quickly parsing eight digits").
 #[inline(always)]
 fn eight(word: u64) -> u64 {
     const PAIRS: u64 = 0x0000_00ff_0000_00ff;

@@ -112,8 +112,17 @@ fn originals(stream: &str) -> Vec<Vec<u8>> {
     lines.lines().take(40).map(within).collect()
 }
 
-const TELEMETRY: &str = r#"{"vin":"XFWESWMHASL105957","ts":999999304,"seq":88916,"device_id":"tcu-7a7d42c7","boot_id":"e4167c","src_ip":"100.89.228.218","model":"Aurora E3","region":"IT","ignition":"on","gear":"D","speed":48.7,"odometer":142819.19,"lat":45.45213,"lon":9.15779,"heading":318,"fix_type":3,"doors_locked":true,"dtc_count":0,"dtc_list":[],"soc":55.5,"charging":false}
-{"vin": " xfweswmhasl105957 ", "ts": 1000000304, "seq": 88917, "dtc_list": ["P0A1F", "U0100\u002d00"], "other": {"a": [1, 2, {"b": "\"\\"}]}, "src_ip": "::ffff:10.1.2.3", "speed": -1.25e1, "odometer": -0.5, "is_moving": null}"#;
+const TELEMETRY: &str = concat!(
+    r#"{"vin":"XFWESWMHASL105957","ts":999999304,"seq":88916,"device_id":"tcu-7a7d42c7","#,
+    r#""boot_id":"e4167c","src_ip":"100.89.228.218","model":"Aurora E3","region":"IT","#,
+    r#""ignition":"on","gear":"D","speed":48.7,"odometer":142819.19,"lat":45.45213,"#,
+    r#""lon":9.15779,"heading":318,"fix_type":3,"doors_locked":true,"dtc_count":0,"#,
+    r#""dtc_list":[],"soc":55.5,"charging":false}"#,
+    "\n",
+    r#"{"vin": " xfweswmhasl105957 ", "ts": 1000000304, "seq": 88917, "#,
+    r#""dtc_list": ["P0A1F", "U0100\u002d00"], "other": {"a": [1, 2, {"b": "\"\\"}]}, "#,
+    r#""src_ip": "::ffff:10.1.2.3", "speed": -1.25e1, "odometer": -0.5, "is_moving": null}"#,
+);
 
 fn agree(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
     let schema = crate::schema::built_in().into_iter().find(|schema| &*schema.name == stream).unwrap();
