@@ -12,6 +12,7 @@
 //! what is no record, `plan` is a schema made ready. `probe` finds the time of a record that is not decoded,
 //! or cannot be.
 
+mod fast;
 mod plan;
 pub mod probe;
 mod rows;
@@ -29,6 +30,7 @@ use arrow::record_batch::RecordBatch;
 
 pub use self::text::event_text;
 
+use self::fast::Fast;
 use self::plan::Plan;
 use self::seed::{Memory, Reading};
 use self::strict::Fault;
@@ -42,6 +44,8 @@ pub struct JsonDecoder {
     plan: Plan,
     limits: Limits,
     memory: Memory,
+    fast: Option<Fast>,
+    reread: u64,
     rows: Vec<Row>,
     rejects: Vec<Reject>,
     /// Per declared field: values that became NULL.
@@ -98,9 +102,19 @@ impl DecodeStats {
 impl JsonDecoder {
     /// A decoder that builds the columns for which `projection` (one flag per declared field) is true.
     pub fn new(schema: Arc<Schema>, projection: Vec<bool>, limits: &Limits) -> JsonDecoder {
+        let mut decoder = JsonDecoder::thorough(schema, projection, limits);
+        decoder.fast = Some(Fast::new(&decoder.plan));
+        decoder
+    }
+
+    /// The same, but slow: it reads every record as [`JsonDecoder::new`] reads only those that the quick
+    /// reading leaves. What it says is what is right.
+    pub fn thorough(schema: Arc<Schema>, projection: Vec<bool>, limits: &Limits) -> JsonDecoder {
         let plan = Plan::new(&schema, &projection);
         JsonDecoder {
             memory: Memory::new(&plan),
+            fast: None,
+            reread: 0,
             mistyped: vec![0; plan.fields.len()],
             limits: limits.clone(),
             rows: Vec::new(),
@@ -126,7 +140,21 @@ impl JsonDecoder {
         }
     }
 
+    /// How many records the quick reading has left so far: those that are rejected.
+    pub fn reread(&self) -> u64 {
+        self.reread
+    }
+
     fn read(&mut self, record: &Record<'_>, position: u32) -> Result<(), Fault> {
+        if let Some(mut fast) = self.fast.take() {
+            let taken = self.read_fast(&mut fast, record, position);
+            self.fast = Some(fast);
+            if taken.is_some() {
+                return Ok(());
+            }
+            self.reread += 1;
+            self.memory.pad(self.rows.len());
+        }
         let text = strict::text(record.payload, self.limits.record_bytes)?;
         let depth = self.limits.depth;
         let strict = strict::check(text, depth);
@@ -135,15 +163,30 @@ impl JsonDecoder {
             reading.undo();
             return Err(strict::first_fault(text, depth, fault));
         }
-        for field in reading.mistyped {
-            if let Some(count) = self.mistyped.get_mut(field) {
+        let (mistyped, times) = (reading.mistyped, reading.times);
+        self.take(&mistyped, &times, record, position);
+        Ok(())
+    }
+
+    fn read_fast(&mut self, fast: &mut Fast, record: &Record<'_>, position: u32) -> Option<()> {
+        if record.payload.len() > self.limits.record_bytes {
+            return None;
+        }
+        fast.read(&self.plan, &mut self.memory, record.payload, self.rows.len(), self.limits.depth)?;
+        self.take(&fast.mistyped, &fast.times, record, position);
+        Some(())
+    }
+
+    /// Takes what was read of a record.
+    fn take(&mut self, mistyped: &[usize], times: &[Option<Timestamp>], record: &Record<'_>, position: u32) {
+        for field in mistyped {
+            if let Some(count) = self.mistyped.get_mut(*field) {
                 *count += 1;
             }
         }
-        for (index, said) in (0..).zip(reading.times) {
-            self.row(record, position, index, said);
+        for (index, said) in (0..).zip(times) {
+            self.row(record, position, index, *said);
         }
-        Ok(())
     }
 
     fn row(&mut self, record: &Record<'_>, position: u32, index: u32, said: Option<Timestamp>) {
@@ -189,6 +232,7 @@ impl JsonDecoder {
     fn columns(&mut self, rows: &[Row]) -> RecordBatch {
         let declared = self.plan.fields.iter().zip(&mut self.memory.columns).map(|(plan, column)| {
             let field = ArrowField::new(&plan.field.name, plan.arrow_type(), true);
+            column.pad(rows.len());
             (Arc::new(field), column.take(rows.len()))
         });
         let times = |time: fn(&Row) -> Timestamp| -> ArrayRef {

@@ -123,13 +123,19 @@ impl Plan {
         children.get(found).copied().ok_or(found)
     }
 
-    fn name(&self, node: usize) -> &str {
+    /// The name of the member that leads to a node.
+    pub fn name(&self, node: usize) -> &str {
         self.nodes.get(node).map_or("", |node| &node.name)
     }
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The members below a node that lead somewhere.
+    pub fn children(&self, node: usize) -> &[usize] {
+        self.nodes.get(node).map_or(&[], |node| &node.children)
     }
 
     /// The node that a member leads to; none = not declared. `guess` is looked at first.

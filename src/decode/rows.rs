@@ -52,14 +52,25 @@ impl<T: Copy + Default> Plain<T> {
         Plain { values: Vec::new(), valid: NullBufferBuilder::new(0) }
     }
 
+    #[inline]
     fn push(&mut self, value: Option<T>) -> bool {
         self.values.push(value.unwrap_or_default());
         self.valid.append(value.is_some());
         value.is_some()
     }
 
-    fn null(&mut self) {
-        self.push(None);
+    /// Adds the value of a row; rows before it that had none are NULL.
+    #[inline]
+    pub fn put(&mut self, row: usize, value: Option<T>) -> bool {
+        if self.values.len() < row {
+            self.pad(row);
+        }
+        self.push(value)
+    }
+
+    fn pad(&mut self, rows: usize) {
+        self.valid.append_n_nulls(rows.saturating_sub(self.values.len()));
+        self.values.resize(rows.max(self.values.len()), T::default());
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -71,7 +82,7 @@ impl<T: Copy + Default> Plain<T> {
     where
         T: arrow::datatypes::ArrowNativeType,
     {
-        (ScalarBuffer::from(std::mem::take(&mut self.values)), self.valid.finish())
+        (ScalarBuffer::from(renew(&mut self.values)), self.valid.finish())
     }
 }
 
@@ -85,17 +96,28 @@ impl Texts {
     }
 
     /// A text that would make the column longer than Arrow can count is NULL.
-    fn push(&mut self, text: Option<&str>) -> bool {
-        let end = i32::try_from(self.bytes.len() + text.map_or(0, str::len));
-        let text = text.filter(|_| end.is_ok());
+    #[inline]
+    pub fn push(&mut self, text: Option<&str>) -> bool {
+        let length = self.bytes.len() + text.map_or(0, str::len);
+        let text = text.filter(|_| i32::try_from(length).is_ok());
         self.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
-        self.ends.push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
+        self.ends.push(end(self.bytes.len()));
         self.valid.append(text.is_some());
         text.is_some()
     }
 
-    fn null(&mut self) {
-        self.push(None);
+    /// Adds the text of a row; rows before it that had none are NULL.
+    #[inline]
+    pub fn put(&mut self, row: usize, text: Option<&str>) -> bool {
+        if self.len() < row {
+            self.pad(row);
+        }
+        self.push(text)
+    }
+
+    fn pad(&mut self, rows: usize) {
+        self.valid.append_n_nulls(rows.saturating_sub(self.len()));
+        self.ends.resize(self.ends.len().max(rows + 1), end(self.bytes.len()));
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -105,7 +127,7 @@ impl Texts {
     }
 
     fn take(&mut self) -> StringArray {
-        let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
+        let bytes = Buffer::from_vec(renew(&mut self.bytes));
         StringArray::new(offsets(&mut self.ends), bytes, self.valid.finish())
     }
 }
@@ -120,26 +142,41 @@ impl Lists {
     }
 
     fn push(&mut self, items: Option<&[std::borrow::Cow<'_, str>]>) -> bool {
-        let before = self.items.len();
-        let fits = items.is_some_and(|items| items.iter().all(|item| self.items.push(Some(item))));
-        let end = i32::try_from(self.items.len());
-        let valid = fits && end.is_ok();
+        let fits = items.is_some_and(|items| items.iter().all(|item| self.item(item)));
+        self.close(fits)
+    }
+
+    /// Adds an item to the list that is open.
+    pub fn item(&mut self, item: &str) -> bool {
+        self.items.push(Some(item))
+    }
+
+    /// Ends the list that is open; if it does not fit, it is NULL.
+    pub fn close(&mut self, fits: bool) -> bool {
+        let valid = fits && i32::try_from(self.items.len()).is_ok();
         if !valid {
-            self.items.truncate(before);
+            self.forget_open();
         }
-        self.ends.push(i32::try_from(self.items.len()).unwrap_or(i32::MAX));
+        self.ends.push(end(self.items.len()));
         self.valid.append(valid);
         valid
     }
 
-    fn null(&mut self) {
-        self.push(None);
+    /// Forgets the list that is open.
+    fn forget_open(&mut self) {
+        self.items.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
+    /// Makes it `rows` long.
+    pub fn pad(&mut self, rows: usize) {
+        self.valid.append_n_nulls(rows.saturating_sub(self.len()));
+        self.ends.resize(self.ends.len().max(rows + 1), end(self.items.len()));
     }
 
     fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows + 1);
         self.valid.truncate(rows);
-        self.items.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        self.forget_open();
     }
 
     fn take(&mut self) -> ListArray {
@@ -149,9 +186,22 @@ impl Lists {
     }
 }
 
-/// The offsets of an array, which always start with 0; what they are taken from starts anew.
+/// A length as Arrow counts it.
+fn end(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+/// The values so far; what they are taken from starts anew, with room for as many again.
+fn renew<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
+}
+
+/// The offsets of an array, which always start with 0.
 fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])))
+    let all = renew(ends);
+    ends.push(0);
+    OffsetBuffer::new(ScalarBuffer::from(all))
 }
 
 impl Column {
@@ -194,16 +244,16 @@ impl Column {
         }
     }
 
-    /// Makes it `rows` long: a value that was not there is NULL.
+    /// Makes it `rows` long: values that were not there are NULL.
     pub fn pad(&mut self, rows: usize) {
         if self.len(rows) < rows {
             match self {
                 Column::Skipped => {}
-                Column::Bool(column) => column.null(),
-                Column::Int(column) | Column::Time(column) => column.null(),
-                Column::Float(column) => column.null(),
-                Column::Text(column) => column.null(),
-                Column::List(column) => column.null(),
+                Column::Bool(column) => column.pad(rows),
+                Column::Int(column) | Column::Time(column) => column.pad(rows),
+                Column::Float(column) => column.pad(rows),
+                Column::Text(column) => column.pad(rows),
+                Column::List(column) => column.pad(rows),
             }
         }
     }
@@ -221,15 +271,14 @@ impl Column {
 
     /// Forgets all rows but the first so many.
     pub fn truncate(&mut self, rows: usize) {
-        if self.len(rows) > rows {
-            match self {
-                Column::Skipped => {}
-                Column::Bool(column) => column.truncate(rows),
-                Column::Int(column) | Column::Time(column) => column.truncate(rows),
-                Column::Float(column) => column.truncate(rows),
-                Column::Text(column) => column.truncate(rows),
-                Column::List(column) => column.truncate(rows),
-            }
+        match self {
+            Column::List(column) => column.truncate(rows),
+            column if column.len(rows) <= rows => {}
+            Column::Skipped => {}
+            Column::Bool(column) => column.truncate(rows),
+            Column::Int(column) | Column::Time(column) => column.truncate(rows),
+            Column::Float(column) => column.truncate(rows),
+            Column::Text(column) => column.truncate(rows),
         }
     }
 
@@ -238,7 +287,7 @@ impl Column {
         let array: ArrayRef = match self {
             Column::Skipped => Arc::new(NullArray::new(rows)),
             Column::Bool(column) => {
-                let values = std::mem::take(&mut column.values);
+                let values = renew(&mut column.values);
                 Arc::new(BooleanArray::new(values.into(), column.valid.finish()))
             }
             Column::Int(column) => {

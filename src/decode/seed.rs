@@ -20,12 +20,12 @@ pub(super) struct Memory {
     /// One per declared field.
     pub columns: Vec<Column>,
     /// Per node of the plan: the last object that had it.
-    seen: Vec<u64>,
+    pub seen: Vec<u64>,
     /// How many objects there have been.
     objects: u64,
-    /// Per node of the plan: the member that followed it last time. Cars send the same members in the same
-    /// order.
-    next: Vec<usize>,
+    /// Per node of the plan, the member that followed it last time, and then per node, the first member of an
+    /// object there. Cars send the same members in the same order.
+    pub next: Vec<usize>,
 }
 
 impl Memory {
@@ -35,12 +35,24 @@ impl Memory {
             columns: plan.fields.iter().map(Column::new).collect(),
             seen: vec![0; plan.len()],
             objects: 0,
-            next: vec![0; plan.len()],
+            next: vec![0; plan.len() * 2],
         }
     }
 
-    fn truncate(&mut self, rows: usize) {
+    /// Forgets all rows but the first so many.
+    pub fn truncate(&mut self, rows: usize) {
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
+    }
+
+    /// Makes all columns `rows` long.
+    pub fn pad(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.pad(rows));
+    }
+
+    /// The next object's number.
+    pub fn object(&mut self) -> u64 {
+        self.objects += 1;
+        self.objects
     }
 }
 
@@ -100,7 +112,7 @@ impl<'a> Reading<'a> {
         let start = text.len() - text.trim_start_matches([' ', '\t', '\n', '\r']).len();
         let done = match text.as_bytes().get(start) {
             Some(b'{') => {
-                self.outer = self.object();
+                self.outer = self.memory.object();
                 Members { node: self.plan.outer, object: self.outer, reading: self }.deserialize(&mut json)
             }
             Some(b'[') if self.plan.many => {
@@ -119,12 +131,6 @@ impl<'a> Reading<'a> {
         done.map_err(|error| self.stopped(text, &error))
     }
 
-    /// The next object's number.
-    fn object(&mut self) -> u64 {
-        self.memory.objects += 1;
-        self.memory.objects
-    }
-
     /// Where it stopped, unless that is known better: it is a matter of shape if it is none of JSON.
     fn stopped(&mut self, text: &str, error: &serde_json::Error) {
         if self.fault.is_none() && error.is_data() {
@@ -141,7 +147,7 @@ impl<'a> Reading<'a> {
     fn end_event(&mut self) {
         self.times.push(self.time.take());
         let rows = self.first + self.times.len();
-        self.memory.columns.iter_mut().for_each(|column| column.pad(rows));
+        self.memory.pad(rows);
     }
 
     /// The record is a list: what its own members have left is no event.
@@ -235,7 +241,7 @@ impl<'de> Visitor<'de> for Members<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Members { reading, node, object } = self;
-        let (mut before, mut end) = (node, 0);
+        let (mut before, mut end) = (reading.plan.len() + node, 0);
         loop {
             let name = Name { reading: &mut *reading, node, before, object, end };
             let Some(child) = map.next_key_seed(name)? else { return Ok(()) };
@@ -263,7 +269,7 @@ struct Name<'r, 'a> {
     reading: &'r mut Reading<'a>,
     /// The object's node.
     node: usize,
-    /// The node of the declared member before, or the object's.
+    /// The place in `next` of the declared member before, or of the object's first one.
     before: usize,
     object: u64,
     /// Where the last declared value ended: the place of a name that is written with escapes.
@@ -316,7 +322,7 @@ impl<'de> Visitor<'de> for Events<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         loop {
-            let object = self.0.object();
+            let object = self.0.memory.object();
             let event = Members { node: self.0.plan.event, object, reading: &mut *self.0 };
             if list.next_element_seed(event)?.is_none() {
                 return Ok(());

@@ -1,8 +1,10 @@
 //! Each trap has a name; the properties hold for any bytes.
 
+mod mutants;
 mod properties;
 mod suite;
 mod traps;
+mod twins;
 
 use arrow::array::Array;
 use arrow::util::display::array_value_to_string;
@@ -58,19 +60,22 @@ pub fn decode_as(
     limits: &Limits,
     payloads: &[impl AsRef<[u8]>],
 ) -> Run {
-    let mut decoder = JsonDecoder::new(schema.clone(), projection, limits);
+    let mut decoder = JsonDecoder::new(schema.clone(), projection.clone(), limits);
+    let mut oracle = JsonDecoder::thorough(schema.clone(), projection, limits);
     for (position, payload) in payloads.iter().enumerate() {
-        let record = Record {
-            source: 0,
-            offset: 100 + position as i64,
-            broken: None,
-            broker_time: broker(position),
-            payload: payload.as_ref(),
-        };
+        let record = record(position, payload.as_ref());
         decoder.push(&record, position as u32);
+        oracle.push(&record, position as u32);
     }
     let decoded = decoder.finish(&sources());
+    twins::assert_same(&decoded, &oracle.finish(&sources()));
+    assert_eq!(decoder.reread(), decoded.rejects.len() as u64, "what is taken is taken quickly");
     Run { decoder, decoded }
+}
+
+/// The record at a position.
+pub fn record(position: usize, payload: &[u8]) -> Record<'_> {
+    Record { source: 0, offset: 100 + position as i64, broken: None, broker_time: broker(position), payload }
 }
 
 pub fn sources() -> Arc<[PartitionId]> {

@@ -232,6 +232,12 @@ fn what_is_no_list_of_events_is_a_reject() {
 }
 
 #[test]
+fn what_follows_an_object_in_one_record_is_not_looked_for_within_it_in_the_next() {
+    let run = decode(CARS, &[r#"{"a":{"d":1},"n":1}"#, r#"{"a":{"n":5,"d":2}}"#, r#"{"a":{"n":5},"n":3}"#]);
+    assert_eq!((run.column("n"), run.column("side")), ("1 NULL 3".into(), "1 2 NULL".into()));
+}
+
+#[test]
 fn one_bad_event_takes_its_record_along_and_no_other() {
     let bad = r#"[{"vin":"B1","n":1,"tags":["t"],"x":"?"},{"vin":"B2","vin":"B3"}]"#;
     let payloads =
