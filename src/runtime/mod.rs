@@ -1,5 +1,6 @@
 //! Start and stop; `Signal → Action`; what executes actions; delivery; metrics and health.
 
+pub mod batch;
 pub mod delivery;
 pub mod http;
 pub mod outbox;
