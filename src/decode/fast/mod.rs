@@ -123,7 +123,10 @@ impl Reader<'_> {
 
     /// The array of a record's events.
     fn events(&mut self, depth: usize) -> Option<()> {
-        let mut more = self.cursor.peek()? == b'[' && self.cursor.enter(depth, b']')?;
+        if self.cursor.peek()? != b'[' {
+            return None;
+        }
+        let mut more = self.cursor.enter(depth, b']')?;
         while more {
             let object = self.memory.object();
             self.members(self.plan.event, object, depth + 1)?;

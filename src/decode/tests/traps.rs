@@ -399,6 +399,20 @@ fn what_is_not_built_is_a_null_column_and_the_time_is_read_all_the_same() {
 }
 
 #[test]
+fn a_member_without_a_value_is_no_json_whatever_it_would_have_been() {
+    let texts = [CARS.to_owned(), lists("Records")];
+    for name in ["vin", "n", "tags", "raw", "lit", "Records", "unknown"] {
+        for payload in
+            [format!(r#"{{"{name}":}}"#), format!(r#"{{"{name}":,"x":1}}"#), format!(r#"[{{"{name}":,}}]"#)]
+        {
+            for text in &texts {
+                assert!(reason(text, &payload).is_some(), "{payload}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_decoder_is_empty_after_finish() {
     let mut run = decode(CARS, &[r#"{"vin":"V1","n":"?","tags":["a"],"raw":{},"lit":true}"#, "{"]);
     assert_eq!((run.rows(), run.decoded.rejects.len(), run.mistyped().as_str()), (1, 1, "n:1"));
