@@ -197,9 +197,16 @@ pub fn load(sources: &[Source]) -> (Vec<Arc<Schema>>, Vec<Diagnostic>) {
 /// The files that come with the binary, by name.
 pub fn built_in_sources() -> Vec<Source> {
     [
+        ("schemas/api_gateway.toml", include_str!("../../schemas/api_gateway.toml")),
+        ("schemas/charging.toml", include_str!("../../schemas/charging.toml")),
         ("schemas/cloudtrail.toml", include_str!("../../schemas/cloudtrail.toml")),
         ("schemas/diagnostics.toml", include_str!("../../schemas/diagnostics.toml")),
+        ("schemas/identity.toml", include_str!("../../schemas/identity.toml")),
+        ("schemas/kafka_audit.toml", include_str!("../../schemas/kafka_audit.toml")),
+        ("schemas/ota.toml", include_str!("../../schemas/ota.toml")),
+        ("schemas/remote_commands.toml", include_str!("../../schemas/remote_commands.toml")),
         ("schemas/telemetry.toml", include_str!("../../schemas/telemetry.toml")),
+        ("schemas/vehicle_security_events.toml", include_str!("../../schemas/vehicle_security_events.toml")),
     ]
     .map(|(path, text)| Source { path: path.to_owned(), text: text.to_owned() })
     .into()
@@ -272,12 +279,25 @@ impl Schema {
 mod tests {
     use super::*;
 
+    const STREAMS: [&str; 10] = [
+        "api_gateway",
+        "charging",
+        "cloudtrail",
+        "diagnostics",
+        "identity",
+        "kafka_audit",
+        "ota",
+        "remote_commands",
+        "telemetry",
+        "vehicle_security_events",
+    ];
+
     #[test]
     fn what_is_shipped_loads_without_a_word() {
         let (schemas, problems) = load(&built_in_sources());
         assert_eq!(problems, []);
         let names: Vec<&str> = schemas.iter().map(|schema| &*schema.name).collect();
-        assert_eq!(names, ["cloudtrail", "diagnostics", "telemetry"]);
+        assert_eq!(names, STREAMS);
         assert!(schemas.iter().all(|schema| !schema.doc.is_empty() && schema.time.is_some()));
         for field in schemas.iter().flat_map(|schema| &schema.fields) {
             assert!(!field.doc.is_empty(), "{}", field.name);
@@ -356,7 +376,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         let sources = read_dir(&folder).unwrap();
         let names: Vec<&str> = sources.iter().map(|source| source.path.rsplit('/').next().unwrap()).collect();
-        assert_eq!(names, ["cloudtrail.toml", "diagnostics.toml", "telemetry.toml"]);
+        assert_eq!(names, STREAMS.map(|stream| format!("{stream}.toml")));
         assert_eq!(read_dir(&folder.join("telemetry.toml")).unwrap().len(), 1);
         let missing = read_dir(&folder.join("missing.toml")).unwrap_err();
         assert!(missing.to_string().contains("missing.toml"), "{missing}");

@@ -3,4 +3,5 @@
 mod content;
 mod hostile;
 mod scenarios;
+mod streams;
 mod tidy;
