@@ -244,11 +244,15 @@ pub enum Reason {
     ColdStart,
     /// The rule was left out, since it would need the exchange.
     Unplaced,
+    /// A value was not judged, since neither its key nor its cohort has a normal yet.
+    Learning,
+    /// A value was NULL: neither judged nor learned.
+    NullValue,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 10] = [
         Reason::Late,
         Reason::Capped,
         Reason::Evicted,
@@ -257,6 +261,8 @@ impl Reason {
         Reason::Expression,
         Reason::ColdStart,
         Reason::Unplaced,
+        Reason::Learning,
+        Reason::NullValue,
     ];
 
     /// The label in metrics and summaries.
@@ -270,6 +276,8 @@ impl Reason {
             Reason::Expression => "expression",
             Reason::ColdStart => "cold_start",
             Reason::Unplaced => "unplaced",
+            Reason::Learning => "learning",
+            Reason::NullValue => "null_value",
         }
     }
 }

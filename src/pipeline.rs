@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::{Alert, At, Blind, Entity, Episode, Evidence, Finding, Reason, Severity, alert_id};
+use crate::detect::baseline::BaselineDetector;
 use crate::detect::r#match::MatchDetector;
 use crate::detect::suppress::Suppressor;
 use crate::detect::threshold::ThresholdDetector;
@@ -248,6 +249,7 @@ impl Slot {
         let detector: Box<dyn Detector> = match &rule.kind {
             Kind::Match(spec) => Box::new(MatchDetector::new(rule, spec.having)),
             Kind::Threshold(spec) => Box::new(ThresholdDetector::new(rule, spec, limits)),
+            Kind::Baseline(spec) => Box::new(BaselineDetector::new(rule, spec, limits)),
         };
         Slot {
             index,

@@ -142,7 +142,7 @@ fn summary(loaded: &Loaded, sources: &[Source], verbose: bool) -> String {
 fn judged(rules: &[Arc<Rule>], verbose: bool) -> String {
     let on_event = |rule: &Arc<Rule>| match &rule.kind {
         Kind::Threshold(threshold) => Some(threshold.on_event),
-        Kind::Match(_) => None,
+        Kind::Match(_) | Kind::Baseline(_) => None,
     };
     let judged: Vec<bool> = rules.iter().filter_map(on_event).collect();
     let on_events = judged.iter().filter(|on_event| **on_event).count();

@@ -3,10 +3,12 @@
 //! A detector knows no stream, no sink, no config and no clock but the times of its rows. It cannot fail.
 
 pub mod aggregate;
+pub mod baseline;
 pub mod codec;
 pub mod edge;
 pub mod judge;
 pub mod r#match;
+pub mod normal;
 pub mod panes;
 pub mod state;
 pub mod suppress;

@@ -96,7 +96,7 @@ pub struct RuleRow {
     pub id: String,
     /// Its severity: the floor.
     pub severity: Severity,
-    /// `match` or `threshold`.
+    /// `match`, `threshold` or `baseline`.
     pub kind: &'static str,
     /// `live` or `shadow`.
     pub mode: &'static str,
@@ -111,6 +111,7 @@ impl RuleRow {
             kind: match rule.kind {
                 Kind::Match(_) => "match",
                 Kind::Threshold(_) => "threshold",
+                Kind::Baseline(_) => "baseline",
             },
             mode: match rule.mode {
                 Mode::Live => "live",

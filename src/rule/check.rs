@@ -4,6 +4,7 @@
 //! kind's table. Expressions are read by `expr::parse`; nothing here looks at SQL. A rule with an error is
 //! left out, the others are compiled all the same, so that one run shows everything.
 
+mod baseline;
 mod build;
 mod expected;
 mod fingerprint;
@@ -18,6 +19,7 @@ mod test_cases;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! It counts nothing: that a sum overflowed is the business of whoever summed.
 
 use super::expr::functions::{Cell, Total, apply};
-use super::expr::node::{Func, Node, Op};
+use super::expr::node::{Func, Learned, Node, Op};
 use crate::event::Value;
 
 /// What the leaves of a judgement read.
@@ -17,6 +17,10 @@ pub trait Scope {
     fn wide_sum(&self, _i: usize) -> Option<i128> {
         None
     }
+    /// What a learned normal says.
+    fn learned(&self, _what: Learned) -> Value {
+        Value::Null
+    }
 }
 
 /// The value of a tree; NULL where anything cannot be computed.
@@ -25,6 +29,7 @@ pub fn evaluate(node: &Node, scope: &dyn Scope) -> Value {
         (Op::Const(value), _) => plain(value.clone()),
         (Op::Aggregate(i), _) => plain(scope.aggregate(*i)),
         (Op::Input(c), _) => plain(scope.input(*c)),
+        (Op::Learned(what), _) => plain(scope.learned(*what)),
         (Op::And, [left, right]) => logic(false, left, right, scope),
         (Op::Or, [left, right]) => logic(true, left, right, scope),
         (Op::Case, args) => case(args, scope),

@@ -10,6 +10,7 @@ pub mod file;
 #[cfg(test)]
 pub mod fixtures;
 pub mod having;
+pub mod learned;
 pub mod mapping;
 pub mod notation;
 pub mod scan;
@@ -23,6 +24,7 @@ use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{Micros, Type};
 use crate::schema::Schema;
 use expr::node::Node;
+use learned::Baseline;
 
 /// Everything that is loaded at one time, in the order of rule ids.
 #[derive(Clone, Debug)]
@@ -149,6 +151,8 @@ pub enum Kind {
     Match(Match),
     /// Aggregates over a window pass `having`.
     Threshold(Threshold),
+    /// A value leaves the normal of its key.
+    Baseline(Baseline),
 }
 
 /// A rule whose every event is judged alone.
@@ -257,7 +261,7 @@ pub struct Escalate {
 pub enum When {
     /// Of a match: a bit of `Picked::steps`.
     Step(u32),
-    /// Of a threshold: like `having`.
+    /// Of a threshold or a baseline: like `having`.
     Holds(Node),
 }
 

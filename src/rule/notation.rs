@@ -6,8 +6,10 @@
 //! `AT` is `+D` after 2025-01-01T00:00:00Z, the broker time; `late D` sets the event time to AT − D
 //! (negative: the future);
 //! `xN every D` repeats the line, `for v in 1..50` repeats it for each value (both ends included). In the
-//! JSON `${…}` is replaced: the names `i` (0…N−1) and the loop's, `+ - * / %`, brackets, and `pick(a, b, …)`,
-//! whose choices depend on the test's name only. `tick` moves stream time; nothing else does at the end.
+//! JSON `${…}` is replaced: the names `i` (0…N−1), `t` (seconds after the start) and the loop's, `+ - * / %`,
+//! brackets, `pick(a, b, …)`, `uniform(a, b)`, `normal(mean, deviation)` and `wave(mean, height, 24h)`, a sine
+//! over time. Of whole numbers the result is whole. What is drawn depends on the test's name only. `tick`
+//! moves stream time; nothing else does at the end.
 //!
 //! An event's text stays as it is written: whether it is a good record is for decoding to say.
 
@@ -290,7 +292,7 @@ impl<'a> Line<'a> {
         for i in 0..i64::try_from(self.times).unwrap_or(0) {
             let at = self.at.saturating_add(i.saturating_mul(self.every));
             for value in from..=to {
-                let scope = Scope { seed: source.seed, number: source.number, i, name, value };
+                let scope = Scope { seed: source.seed, number: source.number, i, name, value, at };
                 match event(&source.text[json.clone()], &scope) {
                     Ok(json) => {
                         let (stream, written) = (stream.clone(), written.clone());

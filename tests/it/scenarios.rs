@@ -176,6 +176,13 @@ fn threshold_scenarios() {
 }
 
 #[test]
+fn baseline_scenarios() {
+    let cases = cases("baseline");
+    assert!(cases.len() >= 15, "only {} scenarios", cases.len());
+    cases.iter().for_each(|case| check(case));
+}
+
+#[test]
 fn match_scenarios() {
     let cases = cases("match");
     assert!(!cases.is_empty());

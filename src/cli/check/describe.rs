@@ -2,6 +2,7 @@
 
 use crate::alert::EntityType;
 use crate::rule::expr::node::Op;
+use crate::rule::learned::Measure;
 use crate::rule::{Clock, Kind, Mode, Placement, Rule, Window};
 use crate::schema::Schema;
 
@@ -9,16 +10,13 @@ use crate::schema::Schema;
 pub fn describe(rule: &Rule) -> String {
     let judged = match &rule.kind {
         Kind::Match(_) => "fires on each event".to_string(),
-        Kind::Threshold(threshold) => {
-            let window = match threshold.window {
-                Window::Sliding(length) => format!("the last {}", span(length)),
-                Window::Tumbling(length) => format!("each {} of the clock", span(length)),
-            };
-            match threshold.on_event {
-                true => format!("fires on the event that completes it, over {window}"),
-                false => format!("judged when it closes, over {window}"),
+        Kind::Threshold(threshold) => windowed(threshold.window, threshold.on_event),
+        Kind::Baseline(baseline) => match &baseline.measure {
+            Measure::Event(_) => "judges each event by its key's normal".to_string(),
+            Measure::Window(window) => {
+                format!("{}, by its key's normal", windowed(window.spec.window, window.spec.on_event))
             }
-        }
+        },
     };
     let place = match rule.placement {
         Placement::Partition => "in the partition",
@@ -33,6 +31,18 @@ pub fn describe(rule: &Rule) -> String {
         key => format!("by {key}"),
     };
     format!("{} · {judged} · {key} · {place}{mode}", rule.info.id)
+}
+
+/// When a window is judged.
+fn windowed(window: Window, on_event: bool) -> String {
+    let window = match window {
+        Window::Sliding(length) => format!("the last {}", span(length)),
+        Window::Tumbling(length) => format!("each {} of the clock", span(length)),
+    };
+    match on_event {
+        true => format!("fires on the event that completes it, over {window}"),
+        false => format!("judged when it closes, over {window}"),
+    }
 }
 
 /// A duration in its largest whole unit.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::header::{self, Header};
 use super::keys::{self, Reader};
-use super::{fingerprint, matching, names, test_cases, threshold};
+use super::{baseline, fingerprint, matching, names, test_cases, threshold};
 use crate::alert::{RuleInfo, Severity};
 use crate::diagnostic::{Diagnostic, Gravity, suggest};
 use crate::event::Type;
@@ -47,6 +47,8 @@ pub struct Judged {
     pub observed: Vec<(Arc<str>, Node)>,
     /// The judgement before its leaves were bound: what the fingerprint goes by.
     pub having: Option<Node>,
+    /// Likewise of the value, if it has one.
+    pub value: Option<Node>,
 }
 
 /// Compiles one file. All its problems are added; none if one of them is an error.
@@ -148,6 +150,7 @@ impl<'a> Draft<'a> {
         self.read_key(kind, inner, span.clone());
         let judged = match kind {
             "match" => matching::judge(self, header, inner, table),
+            "baseline" => baseline::judge(self, header, inner, table, span),
             _ => threshold::judge(self, header, inner, table, span),
         };
         let suppress = self.suppress(table, kind);
@@ -155,7 +158,7 @@ impl<'a> Draft<'a> {
         self.warn_of_negations();
         self.warn_of_unused(kind);
         let judged = judged?;
-        let fingerprint = fingerprint::of_rule(self, kind, clock, &judged.kind, judged.having.as_ref());
+        let fingerprint = fingerprint::of_rule(self, kind, clock, &judged);
         let info = self.info(id, header, kind, fingerprint);
         Some(Rule {
             placement: self.placement(&judged.kind),
@@ -199,8 +202,8 @@ impl<'a> Draft<'a> {
         });
         match kind {
             Kind::Match(_) => Placement::Partition,
-            Kind::Threshold(_) if holds_key => Placement::Partition,
-            Kind::Threshold(_) => Placement::Exchange,
+            Kind::Threshold(_) | Kind::Baseline(_) if holds_key => Placement::Partition,
+            Kind::Threshold(_) | Kind::Baseline(_) => Placement::Exchange,
         }
     }
 
@@ -242,7 +245,7 @@ impl<'a> Draft<'a> {
                 _ => {
                     let example =
                         "key = [\"vin\"], whose events are counted together; key = [] is the whole fleet";
-                    self.reader().missing(span, "[threshold]", "key", example);
+                    self.reader().missing(span, &format!("[{kind}]"), "key", example);
                 }
             }
             return;
@@ -419,7 +422,7 @@ impl<'a> Draft<'a> {
                 LetValue::List(_) => None,
                 _ => self.scope.read_let(index),
             };
-            let reported = kind == "threshold" && tree.is_some_and(|tree| tree.node.has_aggregate());
+            let reported = kind != "match" && tree.is_some_and(|tree| tree.node.has_aggregate());
             let hides = self.schema.column(&each.name).is_some();
             if !self.scope.is_used(index) && !reported && !hides {
                 let message = format!("let \"{}\" is not used", each.name);

@@ -4,15 +4,16 @@
 //! Trees are hashed with the names of the columns they read, not with their indices, so that a column added
 //! to a schema leaves rules that do not read it as they were.
 
-use super::build::Draft;
+use super::build::{Draft, Judged};
 use crate::event::KeyHasher;
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{Call, Scope};
+use crate::rule::learned::{Baseline, Measure};
 use crate::rule::{Clock, Kind, Rule, Suppress, When, Window};
 
 /// The fingerprint of one rule: stream, key, `where`, window, `having`, clock. Not what only escalations and
 /// alerts read.
-pub fn of_rule(draft: &Draft<'_>, kind: &str, clock: Clock, judged: &Kind, having: Option<&Node>) -> u128 {
+pub fn of_rule(draft: &Draft<'_>, kind: &str, clock: Clock, judged: &Judged) -> u128 {
     let mut hasher = KeyHasher::default();
     hasher.text("rule 1");
     hasher.text(kind);
@@ -28,19 +29,49 @@ pub fn of_rule(draft: &Draft<'_>, kind: &str, clock: Clock, judged: &Kind, havin
     }
     count(&mut hasher, draft.inputs.filters.len());
     draft.inputs.filters.iter().for_each(|node| tree(&mut hasher, &draft.scope, node));
-    if let Kind::Threshold(threshold) = judged {
-        let (form, length) = match threshold.window {
-            Window::Sliding(length) => ("sliding", length),
-            Window::Tumbling(length) => ("tumbling", length),
-        };
-        hasher.text(form);
-        hasher.int(length);
+    match &judged.kind {
+        Kind::Match(_) => {}
+        Kind::Threshold(threshold) => window(&mut hasher, threshold.window),
+        Kind::Baseline(baseline) => normal(&mut hasher, draft, baseline, judged.value.as_ref()),
     }
-    match having {
-        Some(node) => tree(&mut hasher, &draft.scope, node),
+    condition(&mut hasher, draft, judged.having.as_ref());
+    hasher.finish()
+}
+
+fn window(hasher: &mut KeyHasher, window: Window) {
+    let (form, length) = match window {
+        Window::Sliding(length) => ("sliding", length),
+        Window::Tumbling(length) => ("tumbling", length),
+    };
+    hasher.text(form);
+    hasher.int(length);
+}
+
+fn condition(hasher: &mut KeyHasher, draft: &Draft<'_>, node: Option<&Node>) {
+    match node {
+        Some(node) => tree(hasher, &draft.scope, node),
         None => hasher.null(),
     }
-    hasher.finish()
+}
+
+/// All that decides what is learned and what is odd.
+fn normal(hasher: &mut KeyHasher, draft: &Draft<'_>, baseline: &Baseline, value: Option<&Node>) {
+    match &baseline.measure {
+        Measure::Event(_) => hasher.text("event"),
+        Measure::Window(windowed) => window(hasher, windowed.spec.window),
+    }
+    condition(hasher, draft, value);
+    let Baseline { method, limit, sides, learn, history, at_least, memory, floor, .. } = baseline;
+    hasher
+        .text(&format!("{method:?} {limit:?} {sides:?} {learn:?} {history} {at_least:?} {memory} {floor:?}"));
+    match &baseline.cohort {
+        Some(columns) => {
+            count(hasher, columns.len());
+            let nodes = columns.iter().filter_map(|column| draft.inputs.values.get(*column));
+            nodes.for_each(|node| tree(hasher, &draft.scope, node));
+        }
+        None => hasher.null(),
+    }
 }
 
 fn count(hasher: &mut KeyHasher, n: usize) {
@@ -102,8 +133,10 @@ pub fn of_set(rules: &[Rule]) -> u128 {
             hasher.text(&node.to_string());
         }
         rule.inputs.values.iter().for_each(|node| hasher.text(&node.to_string()));
-        if let Kind::Threshold(threshold) = &rule.kind {
-            hasher.text(&format!("{:?}", threshold.aggregates));
+        match &rule.kind {
+            Kind::Threshold(threshold) => hasher.text(&format!("{:?}", threshold.aggregates)),
+            Kind::Baseline(baseline) => hasher.text(&format!("{:?}", baseline.measure)),
+            Kind::Match(_) => {}
         }
     }
     hasher.finish()

@@ -144,18 +144,22 @@ pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
     }
 }
 
+/// The kinds that this version runs.
+const KINDS: [&str; 3] = ["match", "threshold", "baseline"];
+
 /// The one table that says the rule's kind; `name` and where it stands.
 pub fn kind<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Option<(&'static str, Span, &'t Table)> {
     let mut found = Vec::new();
-    for name in ["match", "threshold"] {
+    for name in KINDS {
         if let Some((entry, inner)) = reader.table(table, name) {
             found.push((name, entry.key_span.clone(), inner));
         }
     }
     let unbuilt = super::keys::UNBUILT_KINDS.iter().any(|(kind, _)| table.get(kind).is_some());
-    let written = ["match", "threshold"].iter().any(|kind| table.get(kind).is_some());
+    let written = KINDS.iter().any(|kind| table.get(kind).is_some());
     if found.is_empty() && !unbuilt && !written {
-        let hint = "a table says the kind: [match] judges each event, [threshold] a window";
+        let hint = "a table says the kind: [match] judges each event, [threshold] a window, \
+                    [baseline] a value by its normal";
         reader.error(0..0, "the rule has no kind", hint);
     }
     if let [_, (name, span, _)] = &found[..] {

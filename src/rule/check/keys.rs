@@ -6,7 +6,7 @@ use crate::event::time::parse_duration;
 use crate::rule::file::{Entry, Item, ItemValue, Span, Table, Text};
 
 /// Keys of the whole file.
-pub const TOP: [&str; 19] = [
+pub const TOP: [&str; 20] = [
     "title",
     "severity",
     "risk",
@@ -23,17 +23,17 @@ pub const TOP: [&str; 19] = [
     "let",
     "match",
     "threshold",
+    "baseline",
     "suppress",
     "escalate",
     "test",
 ];
 
 /// Kinds of rules that this version does not run, and what comes near.
-pub const UNBUILT_KINDS: [(&str, &str); 7] = [
+pub const UNBUILT_KINDS: [(&str, &str); 6] = [
     ("sequence", "a [threshold] with `count(*) FILTER (WHERE …) >= 1 AND …` finds steps in any order"),
     ("absence", ""),
     ("new_terms", ""),
-    ("baseline", "a [threshold] with a fixed limit in `having` comes near"),
     ("peer", "a [threshold] with a fixed limit in `having` comes near"),
     ("multivariate", ""),
     ("drift", ""),
@@ -45,6 +45,27 @@ pub const MATCH: [&str; 4] = ["where", "key", "having", "clock"];
 /// Keys of `[threshold]`.
 pub const THRESHOLD: [&str; 5] = ["where", "key", "having", "window", "clock"];
 
+/// Keys of `[baseline]`.
+pub const BASELINE: [&str; 14] = [
+    "where",
+    "key",
+    "having",
+    "clock",
+    "window",
+    "value",
+    "method",
+    "limit",
+    "direction",
+    "learn",
+    "history",
+    "cohort",
+    "at_least",
+    "tune",
+];
+
+/// Keys of `tune`.
+pub const TUNE: [&str; 2] = ["memory", "floor"];
+
 /// Keys of `[suppress]`.
 pub const SUPPRESS: [&str; 2] = ["for", "by"];
 
@@ -55,7 +76,7 @@ pub const ESCALATE: [&str; 3] = ["when", "severity", "risk"];
 pub const TEST: [&str; 3] = ["name", "events", "alerts"];
 
 /// Keys of the language that this version does not read, and what to do instead.
-const UNBUILT: [(&str, &str); 26] = [
+const UNBUILT: [(&str, &str); 18] = [
     ("repeats", "retransmissions are judged like all events"),
     ("at_least", "a [threshold] with `count(*) FILTER (WHERE …) >= 3` counts how often it was true"),
     ("reset", "a shorter window forgets earlier"),
@@ -67,18 +88,10 @@ const UNBUILT: [(&str, &str); 26] = [
     ("ordered", ""),
     ("lateness", ""),
     ("expect", ""),
-    ("learn", ""),
-    ("history", ""),
     ("roster", ""),
-    ("cohort", ""),
     ("collapse", ""),
     ("terms", ""),
     ("min_count", ""),
-    ("value", ""),
-    ("method", ""),
-    ("limit", ""),
-    ("direction", ""),
-    ("tune", ""),
     ("reference", ""),
     ("contributor", ""),
     ("count", "compare it in `having`: `count(*) >= 3`"),
@@ -252,6 +265,19 @@ impl Reader<'_> {
         read
     }
 
+    /// The number of an entry.
+    pub fn number(&mut self, table: &Table, key: &str) -> Option<f64> {
+        let entry = table.get(key)?;
+        match &entry.item.value {
+            ItemValue::Int(int) => Some(*int as f64),
+            ItemValue::Float(float) if float.is_finite() => Some(*float),
+            _ => {
+                self.wrong_type(&entry.item, key, "a number");
+                None
+            }
+        }
+    }
+
     /// A risk from 0 to 100.
     pub fn risk(&mut self, table: &Table) -> Option<u8> {
         let entry = table.get("risk")?;
@@ -273,8 +299,12 @@ impl Reader<'_> {
 /// Where a key of the language belongs.
 fn home_of(key: &str) -> Option<&'static str> {
     Some(match key {
-        "where" | "key" | "having" | "clock" => "in the kind's table: [match] or [threshold]",
-        "window" => "in [threshold]; a [match] judges each event alone",
+        "where" | "key" | "having" | "clock" => "in the kind's table: [match], [threshold] or [baseline]",
+        "window" => "in [threshold] or [baseline]; a [match] judges each event alone",
+        "value" | "method" | "limit" | "direction" | "learn" | "history" | "cohort" | "tune" => {
+            "in [baseline]"
+        }
+        "memory" | "floor" => "in `tune` of a [baseline]",
         "for" | "by" => "in [suppress]",
         "when" => "in [[escalate]]",
         "events" | "alerts" => "in [[test]]",

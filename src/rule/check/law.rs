@@ -5,7 +5,7 @@
 
 use super::build::Draft;
 use crate::event::{Type, Value};
-use crate::rule::expr::node::{Func, Node, Op};
+use crate::rule::expr::node::{Func, Learned, Node, Op};
 use crate::rule::expr::parse::conjuncts;
 use crate::rule::file::Text;
 use crate::rule::{AggFunc, Aggregate, Ring};
@@ -55,6 +55,9 @@ fn trend(draft: &Draft<'_>, node: &Node) -> Trend {
 
 /// `Up` of what only grows as rows are added, `Down` of what only shrinks.
 fn growth(draft: &Draft<'_>, node: &Node) -> Trend {
+    if is_learned(node) {
+        return Trend::Up;
+    }
     let Some(call) = aggregate_of(node).and_then(|index| draft.scope.aggregates.get(index)) else {
         return Trend::Neither;
     };
@@ -63,6 +66,15 @@ fn growth(draft: &Draft<'_>, node: &Node) -> Trend {
         AggFunc::Sum if call.arg.as_ref().is_some_and(|arg| is_non_negative(draft.schema, arg)) => Trend::Up,
         AggFunc::Min => Trend::Down,
         _ => Trend::Neither,
+    }
+}
+
+/// The value of a rule with a learned normal, or how odd it is: asked only where the value itself grows.
+fn is_learned(node: &Node) -> bool {
+    match (&node.op, &node.args[..]) {
+        (Op::Learned(what), _) => matches!(what, Learned::Value | Learned::Score),
+        (Op::Cast, [inner]) => is_learned(inner),
+        _ => false,
     }
 }
 
@@ -89,6 +101,16 @@ fn is_non_negative(schema: &Schema, node: &Node) -> bool {
         Op::Call(Func::Abs | Func::Length | Func::Cardinality) => true,
         _ => false,
     }
+}
+
+/// Whether a value only grows while rows are added to its window.
+pub fn grows(draft: &Draft<'_>, value: &Node) -> bool {
+    growth(draft, value) == Trend::Up
+}
+
+/// Whether some conjunct can only become false while rows are added.
+pub fn has_downward(draft: &Draft<'_>, having: &Node) -> bool {
+    conjuncts(having).iter().any(|part| trend(draft, part) == Trend::Down)
 }
 
 /// The aggregates of a rule, and the rings of those counts that are kept exactly.

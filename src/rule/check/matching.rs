@@ -30,5 +30,5 @@ pub fn judge(draft: &mut Draft<'_>, header: &Header, inner: &Table, table: &Tabl
         escalate.push(Escalate { when: When::Step(step), severity: raise.severity, risk: raise.risk });
     }
     let observed = observed::of_match(draft);
-    Some(Judged { kind: Kind::Match(Match { having: bit }), escalate, observed, having: judged })
+    Some(Judged { kind: Kind::Match(Match { having: bit }), escalate, observed, having: judged, value: None })
 }

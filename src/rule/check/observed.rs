@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::baseline::lifted;
 use super::build::Draft;
 use super::threshold::bind;
-use crate::rule::expr::node::{Node, Op};
+use crate::event::Type;
+use crate::rule::expr::node::{Learned, Node, Op};
 use crate::rule::expr::parse::{LetValue, Ref, Target, Tree};
 
 /// Names and nodes, each name once.
@@ -51,7 +53,7 @@ pub fn of_match(draft: &mut Draft<'_>) -> Vec<(Arc<str>, Node)> {
                 (let_name(draft, index), tree.node)
             }
         };
-        let shown = if node.as_const().is_some() { node } else { input(draft.value(node.clone()), &node) };
+        let shown = lifted(draft, &node);
         list.push(&name, shown);
     }
     list.0
@@ -59,10 +61,6 @@ pub fn of_match(draft: &mut Draft<'_>) -> Vec<(Arc<str>, Node)> {
 
 fn let_name(draft: &Draft<'_>, index: usize) -> String {
     draft.scope.lets.get(index).map_or_else(String::new, |each| each.name.clone())
-}
-
-fn input(column: usize, node: &Node) -> Node {
-    Node { op: Op::Input(column), args: Vec::new(), kind: node.kind }
 }
 
 /// Columns and own lets that a text names, each once; of a shared let, what it names.
@@ -114,6 +112,25 @@ pub fn of_threshold(draft: &mut Draft<'_>, having: &Tree) -> Vec<(Arc<str>, Node
             list.push(&name, bound);
         }
     }
+    list.0
+}
+
+/// Of a baseline: what was judged and by what; then of a window what a threshold shows, of an event the columns
+/// that `where` and `having` compare, and the rule's own lets that they use.
+pub fn of_baseline(
+    draft: &mut Draft<'_>,
+    having: Option<&Tree>,
+    windowed: bool,
+    value: Type,
+) -> Vec<(Arc<str>, Node)> {
+    let mut list = List::default();
+    for learned in Learned::ALL {
+        let node = Node { op: Op::Learned(learned), args: Vec::new(), kind: learned.kind(value) };
+        list.push(learned.name(), node);
+    }
+    let truth = Tree { node: Node::truth(), refs: Vec::new() };
+    let more = if windowed { of_threshold(draft, having.unwrap_or(&truth)) } else { of_match(draft) };
+    more.into_iter().for_each(|(name, node)| list.push(&name, node));
     list.0
 }
 

@@ -36,7 +36,7 @@ fn rule(text: &str) -> Arc<Rule> {
 fn threshold(rule: &Rule) -> &Threshold {
     match &rule.kind {
         Kind::Threshold(threshold) => threshold,
-        Kind::Match(_) => panic!("not a threshold"),
+        Kind::Match(_) | Kind::Baseline(_) => panic!("not a threshold"),
     }
 }
 

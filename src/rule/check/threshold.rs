@@ -56,11 +56,11 @@ pub fn judge(
         having: judgement?,
     };
     let having = Some(having.node);
-    Some(Judged { kind: Kind::Threshold(threshold), escalate: escalate?, observed, having })
+    Some(Judged { kind: Kind::Threshold(threshold), escalate: escalate?, observed, having, value: None })
 }
 
 /// Reads the lets that no condition used: those that hold aggregates are reported.
-fn read_lets(draft: &mut Draft<'_>) {
+pub fn read_lets(draft: &mut Draft<'_>) {
     for (index, each) in draft.scope.lets.iter().enumerate() {
         if each.own && !matches!(each.value, LetValue::List(_)) {
             draft.scope.read_let(index);
@@ -68,7 +68,8 @@ fn read_lets(draft: &mut Draft<'_>) {
     }
 }
 
-fn bind_raises(draft: &mut Draft<'_>, raises: &[Raise<'_>]) -> Option<Vec<Escalate>> {
+/// Binds the conditions of escalations; none if one of them cannot be.
+pub fn bind_raises(draft: &mut Draft<'_>, raises: &[Raise<'_>]) -> Option<Vec<Escalate>> {
     let bound: Vec<Option<Escalate>> = raises
         .iter()
         .map(|raise| {
@@ -79,7 +80,8 @@ fn bind_raises(draft: &mut Draft<'_>, raises: &[Raise<'_>]) -> Option<Vec<Escala
     bound.into_iter().collect()
 }
 
-fn first_count(aggregates: &[Aggregate], having: &Node) -> Option<usize> {
+/// The first count in a condition or value.
+pub fn first_count(aggregates: &[Aggregate], having: &Node) -> Option<usize> {
     let mut found = None;
     having.walk(&mut |node| {
         if let Op::Aggregate(index) = node.op
@@ -98,6 +100,11 @@ fn window(reader: &mut Reader<'_>, inner: &Table, span: Span) -> Option<Window> 
         reader.missing(span, "[threshold]", "window", example);
         return None;
     }
+    read_window(reader, inner)
+}
+
+/// The window that a table names.
+pub fn read_window(reader: &mut Reader<'_>, inner: &Table) -> Option<Window> {
     let text = reader.text(inner, "window")?;
     let words: Vec<&str> = text.text.split_whitespace().collect();
     let (form, duration) = match words[..] {
@@ -128,7 +135,7 @@ fn window(reader: &mut Reader<'_>, inner: &Table, span: Span) -> Option<Window> 
 }
 
 /// Binds a condition over the window, and says which columns it must not read.
-fn bind_text(draft: &mut Draft<'_>, text: &Text, tree: &Tree) -> Option<Node> {
+pub fn bind_text(draft: &mut Draft<'_>, text: &Text, tree: &Tree) -> Option<Node> {
     match bind(draft, &tree.node) {
         Ok(node) => Some(node),
         Err(columns) => {

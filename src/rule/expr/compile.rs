@@ -164,7 +164,9 @@ fn build(node: &Node) -> Result<Expr, String> {
     let expr = match &node.op {
         Op::Const(value) => return literal(value, node.kind),
         Op::Column(_) => return kernel(node, &[]),
-        Op::Aggregate(_) | Op::Input(_) => return Err("an aggregate cannot be compiled".into()),
+        Op::Aggregate(_) | Op::Input(_) | Op::Learned(_) => {
+            return Err("an aggregate cannot be compiled".into());
+        }
         Op::And | Op::Or => kernel(node, &[Type::Bool, Type::Bool]),
         Op::Not => Ok(Arc::new(NotExpr::new(operand(node, 0, Type::Bool)?)) as Expr),
         Op::IsTrue => {

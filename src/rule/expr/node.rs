@@ -31,6 +31,9 @@ pub enum Op {
     Aggregate(usize),
     /// Column of `Picked::values`; no operands; only under `having` and in what is observed.
     Input(usize),
+    /// What a learned normal says of the value at hand; no operands; only under `having` and in what is
+    /// observed of a rule with a learned normal.
+    Learned(Learned),
     /// `AND` (Kleene), two operands.
     And,
     /// `OR` (Kleene), two operands.
@@ -82,6 +85,61 @@ pub enum Op {
     Cast,
     /// A function of the allow-list.
     Call(Func),
+}
+
+/// What a learned normal says of the value at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// The value itself.
+    Value,
+    /// What was expected.
+    Expected,
+    /// The lowest value that is not odd.
+    Low,
+    /// The highest.
+    High,
+    /// How odd the value is; larger is odder.
+    Score,
+    /// From how many values the normal was learned.
+    Samples,
+    /// Whose normal it is: `own` or `cohort`.
+    Source,
+}
+
+impl Learned {
+    /// All, in the order in which alerts show them.
+    pub const ALL: [Learned; 7] = [
+        Learned::Value,
+        Learned::Expected,
+        Learned::Low,
+        Learned::High,
+        Learned::Score,
+        Learned::Samples,
+        Learned::Source,
+    ];
+
+    /// Its name in conditions and alerts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Learned::Value => "value",
+            Learned::Expected => "expected",
+            Learned::Low => "low",
+            Learned::High => "high",
+            Learned::Score => "score",
+            Learned::Samples => "samples",
+            Learned::Source => "source",
+        }
+    }
+
+    /// Its type, where that of the value is `value`.
+    pub fn kind(self, value: Type) -> Type {
+        match self {
+            Learned::Value => value,
+            Learned::Samples => Type::Int,
+            Learned::Source => Type::Text,
+            _ => Type::Float,
+        }
+    }
 }
 
 /// The functions of the language that see one event.
@@ -168,6 +226,13 @@ impl Node {
     pub fn has_aggregate(&self) -> bool {
         let mut found = false;
         self.walk(&mut |node| found |= matches!(node.op, Op::Aggregate(_)));
+        found
+    }
+
+    /// Whether something learned stands in it.
+    pub fn has_learned(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |node| found |= matches!(node.op, Op::Learned(_)));
         found
     }
 }

@@ -159,6 +159,9 @@ pub struct Scope<'a> {
     pub problems: Vec<Diagnostic>,
     /// Negated predicates of `where`.
     pub negations: Vec<Negation>,
+    /// The type of the value that a rule with a learned normal judges, once it is known: then conditions may
+    /// name it, and what was expected.
+    pub learned: Option<Type>,
     states: Vec<LetState>,
     used: Vec<bool>,
 }
@@ -172,6 +175,7 @@ impl<'a> Scope<'a> {
             aggregates: Vec::new(),
             problems: Vec::new(),
             negations: Vec::new(),
+            learned: None,
             states: vec![LetState::Unread; lets.len()],
             used: vec![false; lets.len()],
         }

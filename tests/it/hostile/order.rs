@@ -89,7 +89,7 @@ fn stretches(run: &Run) -> BTreeMap<String, Vec<(i64, i64)>> {
 fn span(rule: &Rule) -> i64 {
     match &rule.kind {
         Kind::Threshold(spec) => Cut::new(spec).span(),
-        Kind::Match(_) => 0,
+        Kind::Match(_) | Kind::Baseline(_) => 0,
     }
 }
 

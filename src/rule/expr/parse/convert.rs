@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, UnaryOperator};
 
-use super::super::node::{Node, Op};
+use super::super::node::{Learned, Node, Op};
 use super::{LetValue, MAX_DEPTH, MAX_NESTING, MAX_NODES, Negation, Place, Ref, Scope, Target, Tree, a, sql};
 use crate::diagnostic::nearest;
 use crate::event::{Type, Value};
@@ -214,6 +214,9 @@ impl<'s, 'a> Converter<'s, 'a> {
             };
             return self.wrong(expr, format!("{quote}{}{quote} is a quoted name", name.value), hint);
         }
+        if let Some(node) = self.learned(&name.value) {
+            return Some(node);
+        }
         if let Some(column) = self.scope.schema.column(&name.value) {
             self.refer(expr, Target::Column(column));
             let kind = self.scope.schema.column_type(column);
@@ -223,6 +226,13 @@ impl<'s, 'a> Converter<'s, 'a> {
             Some(index) => self.use_let(expr, index),
             None => self.unknown_name(expr, &name.value),
         }
+    }
+
+    /// What a learned normal says, where it may be asked.
+    fn learned(&self, name: &str) -> Option<Node> {
+        let value = self.scope.learned.filter(|_| !self.inside && self.place != Place::Where)?;
+        let what = Learned::ALL.into_iter().find(|learned| learned.name() == name)?;
+        Some(Node { op: Op::Learned(what), args: Vec::new(), kind: what.kind(value) })
     }
 
     fn refer(&mut self, expr: &Expr, target: Target) {
@@ -264,7 +274,7 @@ impl<'s, 'a> Converter<'s, 'a> {
                 "move the comparison to `having` of a [threshold]",
             ),
             (_, Place::Judgement) => (
-                format!("{what} needs a window, and a [match] has none"),
+                format!("{what} needs a window, and this rule has none"),
                 "write a [threshold] with `window = \"60s\"`",
             ),
             (_, Place::Window | Place::Let) => return true,

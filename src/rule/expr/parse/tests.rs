@@ -305,7 +305,7 @@ fn forms_that_are_not_ours_are_explained() {
 fn aggregates_stand_where_there_is_a_window() {
     fails("telemetry", "count(*) > 5", &["move the comparison to `having`"]);
     fails("telemetry", "total > 5", &["let \"total\" looks at many events"]);
-    fails_at("telemetry", "count(*) > 5", Place::Judgement, &["a [match] has none"]);
+    fails_at("telemetry", "count(*) > 5", Place::Judgement, &["this rule has none"]);
     fails_at("telemetry", "sum(max(speed)) > 5", Place::Window, &["inside an aggregate"]);
     fails_at("telemetry", "count(*) FILTER (WHERE total > 1) > 5", Place::Window, &["inside an aggregate"]);
     fails_at("telemetry", "sum(vin) > 5", Place::Window, &["sum(TRY_CAST(vin AS DOUBLE))"]);
