@@ -48,8 +48,13 @@ pub fn run(args: &CheckArgs) -> Exit {
         Ok(files) => files,
         Err(exit) => return exit,
     };
-    let loaded = rule::load(&files, &schemas);
-    let sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
+    let tables = match super::lookups(&args.paths) {
+        Ok(tables) => tables,
+        Err(exit) => return exit,
+    };
+    let mut loaded = rule::load_with(&files, &schemas, &tables.lookups);
+    loaded.problems.extend(tables.problems);
+    let sources: Vec<Source> = files.into_iter().map(|file| file.source).chain(tables.sources).collect();
     match args.format {
         Format::Json => print!("{}", json_lines(&loaded.problems, &sources)),
         Format::Human => {

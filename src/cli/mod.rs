@@ -119,14 +119,23 @@ pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Exit> {
     Ok(files)
 }
 
+/// The tables of the nearest folder `lookups` upwards from the rules; none if there is no such folder.
+pub fn lookups(rules: &[PathBuf]) -> Result<rule::lookup::Read, Exit> {
+    let Some(folder) = rule::lookup::folder_of(rules) else { return Ok(rule::lookup::Read::default()) };
+    rule::lookup::read(&folder)
+        .map_err(|error| fail(&format!("cannot read lookups {}: {error}", folder.display())))
+}
+
 /// Loads rules and schemas; if there is an error in any, prints all problems and gives up.
 pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rules, Exit> {
     let schemas = schemas(schemas_path)?;
     let files = rule_files(paths)?;
-    let loaded = rule::load(&files, &schemas);
+    let tables = lookups(paths)?;
+    let mut loaded = rule::load_with(&files, &schemas, &tables.lookups);
+    loaded.problems.extend(tables.problems);
     let errors = loaded.problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
     if errors > 0 {
-        let sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
+        let sources: Vec<Source> = files.into_iter().map(|file| file.source).chain(tables.sources).collect();
         print_problems(&loaded.problems, &sources, Gravity::Error);
         let errors = number(errors, "error");
         eprintln!("{errors}. Nothing was loaded; `fleetwarden check` shows warnings as well.");

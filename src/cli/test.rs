@@ -15,13 +15,10 @@ use crate::encode::plain;
 use crate::event::time::SECOND;
 use crate::event::{Limits, PartitionId, Record, Reject, Timestamp};
 use crate::rule::expectation::{Bound, Times};
-use crate::rule::notation::{self, Step};
+use crate::rule::notation::{self, START, Step};
 use crate::rule::{Expected, RuleSet, RuleTest};
 use crate::runtime::replay::Replay;
 use crate::schema::{FieldType, Schema, TimeUnit};
-
-/// 2025-01-01T00:00:00Z, a Wednesday: `+0s` of every test.
-const START: Timestamp = Timestamp(1_735_689_600 * SECOND);
 
 /// Run the tests of rule files.
 #[derive(Args, Debug)]
@@ -90,7 +87,7 @@ pub struct Outcome {
 impl Outcome {
     /// Runs one test against its own rule.
     pub fn of(test: &RuleTest, rules: &RuleSet, schemas: &[Arc<Schema>]) -> Outcome {
-        let alone = rules.only(&test.rule, schemas);
+        let alone = rules.only(&test.rule, &test.lookups, schemas);
         let Some(rule) = alone.rules.first().cloned() else {
             let row = ("its rule".to_owned(), "not loaded".to_owned(), false);
             return Outcome { alerts: Vec::new(), rejects: Vec::new(), rows: vec![row] };

@@ -16,6 +16,7 @@ mod members;
 mod names;
 mod observed;
 mod test_cases;
+mod test_lookups;
 #[cfg(test)]
 mod tests;
 mod threshold;
@@ -25,15 +26,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use header::LACKS;
+pub use keys::Reader;
 
 use super::expr::parse::{Let, check_syntax};
 use super::file::{self, Table};
+use super::lookup::Lookups;
 use super::{Loaded, Rule, RuleFile, RuleSet, RuleTest};
 use crate::diagnostic::{Diagnostic, Gravity};
 use crate::schema::Schema;
 
 /// See [`super::load`].
-pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
+pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>], lookups: &Lookups) -> Loaded {
     let mut problems = Vec::new();
     let mut shared: BTreeMap<&str, Vec<Let>> = BTreeMap::new();
     let mut tables: Vec<(&RuleFile, Table)> = Vec::new();
@@ -52,7 +55,8 @@ pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
         let path = each.source.path.as_str();
         let id = file::rule_id(path);
         let lets = shared.get(file::folder(path)).map_or(&[][..], Vec::as_slice);
-        let compiled = build::compile(&id, path, table, lets, schemas, &mut problems);
+        let known = build::Known { shared: lets, schemas, lookups };
+        let compiled = build::compile(&id, path, table, known, &mut problems);
         match (ids.get(&id), compiled) {
             (Some(first), _) => problems.push(double_id(path, &id, first)),
             (None, Some((rule, tests))) => {

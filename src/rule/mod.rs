@@ -11,6 +11,7 @@ pub mod file;
 pub mod fixtures;
 pub mod having;
 pub mod learned;
+pub mod lookup;
 pub mod mapping;
 pub mod notation;
 pub mod scan;
@@ -39,11 +40,15 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// The rule of that id alone, and live, to test it: its alerts alone are its alerts among all, and those
-    /// of a shadow are those it would send.
-    pub fn only(&self, id: &str, schemas: &[Arc<Schema>]) -> RuleSet {
+    /// of a shadow are those it would send. It asks `lookups` instead of tables of the same names.
+    pub fn only(&self, id: &str, lookups: &[Arc<lookup::Lookup>], schemas: &[Arc<Schema>]) -> RuleSet {
         let of_id = self.rules.iter().filter(|rule| rule.info.id == id);
-        let rules: Vec<Arc<Rule>> =
-            of_id.map(|rule| Arc::new(Rule { mode: Mode::Live, ..(**rule).clone() })).collect();
+        let alone = |rule: &Arc<Rule>| {
+            let mut rule = Rule { mode: Mode::Live, ..(**rule).clone() };
+            rule.replace_lookups(lookups);
+            Arc::new(rule)
+        };
+        let rules: Vec<Arc<Rule>> = of_id.map(alone).collect();
         RuleSet { hash: self.hash, scans: scans(&rules, schemas).0, rules }
     }
 }
@@ -313,6 +318,8 @@ pub struct RuleTest {
     pub events: String,
     /// Where the text of `events` starts in the file, to point at a bad line.
     pub events_at: usize,
+    /// The tables that it brings in place of those that are loaded.
+    pub lookups: Vec<Arc<lookup::Lookup>>,
     /// Where the test starts in the file.
     pub at: usize,
     /// What should come out.
@@ -341,5 +348,10 @@ pub struct Loaded {
 
 /// Compiles rule files against schemas; every problem of every file is found in one go.
 pub fn load(files: &[RuleFile], schemas: &[Arc<Schema>]) -> Loaded {
-    check::load(files, schemas)
+    check::load(files, schemas, &lookup::Lookups::default())
+}
+
+/// The same of rules that may ask tables.
+pub fn load_with(files: &[RuleFile], schemas: &[Arc<Schema>], lookups: &lookup::Lookups) -> Loaded {
+    check::load(files, schemas, lookups)
 }

@@ -20,8 +20,11 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 
 use self::template::{Made, Scope, substitute};
-use crate::event::Micros;
-use crate::event::time::parse_duration;
+use crate::event::time::{SECOND, parse_duration};
+use crate::event::{Micros, Timestamp};
+
+/// 2025-01-01T00:00:00Z, a Wednesday: `+0s` of every test.
+pub const START: Timestamp = Timestamp(1_735_689_600 * SECOND);
 
 /// Events a test may make.
 pub const MOST_EVENTS: usize = 100_000;
@@ -369,7 +372,7 @@ pub fn offset(text: &str) -> Option<Micros> {
 }
 
 /// An offset that may be negative.
-fn signed(text: &str) -> Option<Micros> {
+pub fn signed(text: &str) -> Option<Micros> {
     match text.strip_prefix('-') {
         Some(digits) => offset(digits).map(|span| -span),
         None => offset(text),

@@ -44,7 +44,12 @@ fn source(path: &Path) -> Source {
 fn load(case: &Path) -> Scenario {
     let (schemas, problems) = fleetwarden::schema::load(&[source(&root().join("schemas/t.toml"))]);
     assert!(problems.is_empty(), "{problems:?}");
-    let loaded = fleetwarden::rule::load(&[RuleFile { source: source(&case.join("rule.toml")) }], &schemas);
+    let file = RuleFile { source: source(&case.join("rule.toml")) };
+    let tables = case.join("lookups");
+    let tables =
+        tables.is_dir().then(|| fleetwarden::rule::lookup::read(&tables).unwrap()).unwrap_or_default();
+    assert!(tables.problems.is_empty(), "{:?}", tables.problems);
+    let loaded = fleetwarden::rule::load_with(&[file], &schemas, &tables.lookups);
     let errors: Vec<_> =
         loaded.problems.iter().filter(|p| p.gravity == fleetwarden::diagnostic::Gravity::Error).collect();
     assert!(errors.is_empty(), "{}: {errors:#?}", case.display());

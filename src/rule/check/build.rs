@@ -11,6 +11,7 @@ use crate::event::Type;
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{Let, LetValue, Place, Scope, Tree, a, check_syntax, conjuncts};
 use crate::rule::file::{Span, Table, Text};
+use crate::rule::lookup::Lookups;
 use crate::rule::{Clock, EntityPart, Escalate, Inputs, KeyPart, Kind, Placement, Rule, RuleTest, Suppress};
 use crate::schema::Schema;
 
@@ -51,13 +52,21 @@ pub struct Judged {
     pub value: Option<Node>,
 }
 
+/// What a rule may name beside what its own file says.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The names that its folder shares.
+    pub shared: &'a [Let],
+    pub schemas: &'a [Arc<Schema>],
+    pub lookups: &'a Lookups,
+}
+
 /// Compiles one file. All its problems are added; none if one of them is an error.
 pub fn compile(
     id: &str,
     path: &str,
     table: &Table,
-    shared: &[Let],
-    schemas: &[Arc<Schema>],
+    Known { shared, schemas, lookups }: Known<'_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<(Rule, Vec<RuleTest>)> {
     let start = problems.len();
@@ -67,7 +76,7 @@ pub fn compile(
     let kind = header::kind(&mut reader, table);
     let own = names::read(&mut reader, table, true);
     let schema = find_schema(&mut reader, table, header.span.clone(), schemas);
-    let context = test_cases::Context { rule: id, stream: schema, schemas };
+    let context = test_cases::Context { rule: id, stream: schema, schemas, lookups };
     let tests = test_cases::read(&mut reader, context, table);
     let (Some(schema), Some((kind, span, inner))) = (schema, kind) else {
         if let Some((_, _, inner)) =
@@ -80,6 +89,7 @@ pub fn compile(
     };
     let lets = names::together(own, shared, schema, problems);
     let mut draft = Draft::new(path, schema, &lets);
+    draft.scope.lookups = lookups.clone();
     let rule = draft.rule(id, &header, (kind, span, inner), table);
     problems.append(&mut draft.scope.problems);
     if problems.iter().skip(start).any(|problem| problem.gravity == Gravity::Error) {

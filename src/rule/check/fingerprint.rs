@@ -133,6 +133,10 @@ pub fn of_set(rules: &[Rule]) -> u128 {
             hasher.text(&node.to_string());
         }
         rule.inputs.values.iter().for_each(|node| hasher.text(&node.to_string()));
+        for (name, hash) in rule.lookups() {
+            hasher.text(&name);
+            hasher.bytes(7, &hash.to_le_bytes());
+        }
         match &rule.kind {
             Kind::Threshold(threshold) => hasher.text(&format!("{:?}", threshold.aggregates)),
             Kind::Baseline(baseline) => hasher.text(&format!("{:?}", baseline.measure)),

@@ -73,14 +73,13 @@ pub const SUPPRESS: [&str; 2] = ["for", "by"];
 pub const ESCALATE: [&str; 3] = ["when", "severity", "risk"];
 
 /// Keys of `[[test]]`.
-pub const TEST: [&str; 3] = ["name", "events", "alerts"];
+pub const TEST: [&str; 4] = ["name", "events", "alerts", "lookups"];
 
 /// Keys of the language that this version does not read, and what to do instead.
-const UNBUILT: [(&str, &str); 18] = [
+const UNBUILT: [(&str, &str); 17] = [
     ("repeats", "retransmissions are judged like all events"),
     ("at_least", "a [threshold] with `count(*) FILTER (WHERE …) >= 3` counts how often it was true"),
     ("reset", "a shorter window forgets earlier"),
-    ("lookups", "tests cannot replace lookup tables, since there are none yet"),
     ("with", "each rule is tested alone"),
     ("join", "a rule sees one stream"),
     ("within", ""),
@@ -307,7 +306,7 @@ fn home_of(key: &str) -> Option<&'static str> {
         "memory" | "floor" => "in `tune` of a [baseline]",
         "for" | "by" => "in [suppress]",
         "when" => "in [[escalate]]",
-        "events" | "alerts" => "in [[test]]",
+        "events" | "alerts" | "lookups" => "in [[test]]",
         _ if TOP.contains(&key) => "at the top of the file, before the first table",
         _ => return None,
     })

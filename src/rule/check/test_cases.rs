@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::keys::{self, Reader};
-use super::{expected, members};
+use super::{expected, members, test_lookups};
 use crate::diagnostic::suggest;
 use crate::rule::RuleTest;
 use crate::rule::file::{Item, Table, Text};
+use crate::rule::lookup::Lookups;
 use crate::rule::notation::{self, Parsed, Step};
 use crate::schema::Schema;
 
@@ -20,6 +21,8 @@ pub struct Context<'a> {
     pub stream: Option<&'a Schema>,
     /// All streams.
     pub schemas: &'a [Arc<Schema>],
+    /// All tables.
+    pub lookups: &'a Lookups,
 }
 
 /// Reads all tests of a file; a test with a problem is left out.
@@ -54,6 +57,7 @@ fn read_one(reader: &mut Reader<'_>, context: Context<'_>, item: &Item, inner: &
     let name = reader.text(inner, "name");
     let events = reader.text(inner, "events");
     let alerts = inner.get("alerts").and_then(|entry| expected::read(reader, entry));
+    let tables = test_lookups::read(reader, inner, context.lookups);
     let (name, events) = (name?, events?);
     let parsed = notation::parse(&events.text, &name.text);
     for fault in &parsed.problems {
@@ -69,6 +73,7 @@ fn read_one(reader: &mut Reader<'_>, context: Context<'_>, item: &Item, inner: &
         events_at: events.start.unwrap_or(events.span.start),
         at: item.span.start,
         alerts: alerts?,
+        lookups: tables?,
     })
 }
 

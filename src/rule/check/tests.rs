@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::load;
 use crate::alert::EntityType;
 use crate::diagnostic::{Gravity, Source};
 use crate::rule::fixtures::schemas;
 use crate::rule::{Kind, Loaded, Placement, Rule, RuleFile, Threshold, Window};
+use crate::rule::{load, load_with};
 
 fn file(path: &str, text: &str) -> RuleFile {
     RuleFile { source: Source { path: path.into(), text: text.into() } }
@@ -318,7 +318,9 @@ fn the_fingerprint_is_what_is_detected() {
 #[test]
 fn every_mistake_of_every_file_is_told_at_once() {
     let files = crate::rule::file::read(&["testdata/bad".into()]).unwrap();
-    let loaded = load(&files, &schemas());
+    let tables = crate::rule::lookup::read("testdata/lookups".as_ref()).unwrap();
+    assert_eq!(tables.problems, []);
+    let loaded = load_with(&files, &schemas(), &tables.lookups);
     let mut told = String::new();
     for problem in &loaded.problems {
         let file = files.iter().find(|file| file.source.path == problem.file).unwrap();

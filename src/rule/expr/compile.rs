@@ -221,6 +221,7 @@ fn call_kinds(func: &Func, node: &Node) -> Vec<Type> {
         Func::ArrayHas => vec![Type::List, Type::Text],
         Func::Cardinality => vec![Type::List],
         Func::Floor | Func::Ceil | Func::Round => vec![common(node)],
+        Func::Lookup(question) => question.kinds(),
     }
 }
 

@@ -169,6 +169,7 @@ pub fn apply<'a>(op: &Op, pattern: Option<&Pattern>, kind: Type, args: &[Cell<'a
         }
         (Op::In, [x, list @ ..]) => is_in(x, list),
         (Op::Call(Func::Coalesce), _) => Total::or_null(args.iter().find(|arg| **arg != Cell::Null).cloned()),
+        (Op::Call(Func::Lookup(question)), _) => question.answer(args),
         _ if args.contains(&Cell::Null) => Total::Null,
         (Op::Not, [Cell::Bool(b)]) => truth(!b),
         (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, [a, b]) => compare(op, a, b),
@@ -346,8 +347,8 @@ fn in_networks(ip: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
     })
 }
 
-/// The address as a number, and how many bits it has.
-fn widened(ip: IpAddr) -> (u128, u32) {
+/// The address as a number, and how many bits it has. An IPv4 address written as IPv6 is the IPv4 address.
+pub fn widened(ip: IpAddr) -> (u128, u32) {
     match ip.to_canonical() {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
         IpAddr::V6(v6) => (v6.to_bits(), 128),

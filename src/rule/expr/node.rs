@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::event::{Type, Value};
+use crate::rule::lookup::Question;
 
 /// One operation with its operands and the type of its result. The tree keeps the shape that was written
 /// (`BETWEEN`,
@@ -183,6 +184,9 @@ pub enum Func {
     Ceil,
     /// Rounded half away from zero, int.
     Round,
+    /// `lookup('t.column', key, …)`: the value or NULL; `lookup('t', key, …)`: whether there is such a row, never
+    /// NULL. Operands: the key, and the event's time if rows of the table are valid for a time.
+    Lookup(Question),
 }
 
 /// One step of a JSON path.

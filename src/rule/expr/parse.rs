@@ -20,6 +20,7 @@ mod call;
 mod coerce;
 mod convert;
 mod literal;
+mod lookup;
 mod operator;
 mod sql;
 #[cfg(test)]
@@ -33,7 +34,9 @@ use crate::diagnostic::{Diagnostic, Gravity};
 use crate::event::{Type, Value};
 use crate::rule::AggFunc;
 use crate::rule::file::{Span, Text};
+use crate::rule::lookup::Lookups;
 use crate::schema::Schema;
+pub use call::parse_network;
 use convert::Converter;
 
 /// How deep reading may go. Each level takes a few frames of the stack.
@@ -162,6 +165,8 @@ pub struct Scope<'a> {
     /// The type of the value that a rule with a learned normal judges, once it is known: then conditions may
     /// name it, and what was expected.
     pub learned: Option<Type>,
+    /// The tables that may be asked.
+    pub lookups: Lookups,
     states: Vec<LetState>,
     used: Vec<bool>,
 }
@@ -176,6 +181,7 @@ impl<'a> Scope<'a> {
             problems: Vec::new(),
             negations: Vec::new(),
             learned: None,
+            lookups: Lookups::default(),
             states: vec![LetState::Unread; lets.len()],
             used: vec![false; lets.len()],
         }

@@ -133,7 +133,7 @@ impl Converter<'_, '_> {
         let numeric = matches!(
             node.op,
             Op::Call(Func::Abs | Func::Floor | Func::Ceil | Func::Round | Func::Coalesce)
-                | Op::Call(Func::SecondsBetween | Func::Cardinality | Func::ArrayHas)
+                | Op::Call(Func::SecondsBetween | Func::Cardinality | Func::ArrayHas | Func::Lookup(_))
         );
         if node.has_aggregate() && !numeric {
             let hint = "aggregates take operators, abs, floor, ceil, round, coalesce, cardinality";
@@ -175,6 +175,7 @@ impl Converter<'_, '_> {
             ("json_get", [text, path]) => self.json(text, path, false),
             ("json_list", [text, path]) => self.json(text, path, true),
             ("regexp_like", [text, pattern]) => self.regexp(text, pattern),
+            ("lookup", [table, key @ ..]) if !key.is_empty() => self.lookup(expr, table, key),
             ("cidr_match", [ip, networks @ ..]) if !networks.is_empty() => self.cidr(ip, networks),
             _ => self.arity(expr, name),
         }
@@ -219,7 +220,7 @@ impl Converter<'_, '_> {
     }
 
     /// A literal text argument.
-    fn literal_text(&mut self, expr: &Expr, what: &str, example: &str) -> Option<String> {
+    pub fn literal_text(&mut self, expr: &Expr, what: &str, example: &str) -> Option<String> {
         let node = self.node(expr)?;
         match constant_text(&node) {
             Some(text) => Some(text.to_string()),
@@ -308,6 +309,7 @@ pub fn usage(name: &str) -> &'static str {
         "json_get" => "json_get(text, 'a.b')",
         "json_list" => "json_list(text, 'a[*].b')",
         "length" => "length(text)",
+        "lookup" => "lookup('table.column', key, …) or lookup('table', key, …)",
         "lower" => "lower(text)",
         "regexp_like" => "regexp_like(text, 'pattern'); (?i) at its start ignores case",
         "round" => "round(x), which gives an integer",
@@ -362,7 +364,7 @@ fn json_path(path: &str) -> Result<Vec<JsonStep>, String> {
 }
 
 /// `10.1.2.3/8` as the network 10.0.0.0/8: bits beyond the length are cleared. An address alone is itself.
-fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
+pub fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),

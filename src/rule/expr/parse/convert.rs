@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, UnaryOperator};
 
-use super::super::node::{Learned, Node, Op};
+use super::super::node::{Func, Learned, Node, Op};
 use super::{LetValue, MAX_DEPTH, MAX_NESTING, MAX_NODES, Negation, Place, Ref, Scope, Target, Tree, a, sql};
 use crate::diagnostic::nearest;
 use crate::event::{Type, Value};
@@ -25,6 +25,15 @@ pub struct Converter<'s, 'a> {
     pub level: usize,
     size: usize,
     broken: bool,
+}
+
+/// Whether it is true or false, whatever is NULL.
+fn is_never_null(node: &Node) -> bool {
+    match &node.op {
+        Op::IsNull | Op::IsTrue | Op::Same | Op::Const(_) => true,
+        Op::Call(Func::Lookup(question)) => question.column.is_none(),
+        _ => false,
+    }
 }
 
 impl<'s, 'a> Converter<'s, 'a> {
@@ -175,7 +184,7 @@ impl<'s, 'a> Converter<'s, 'a> {
 
     fn not(&mut self, expr: &Expr, inner: &Expr) -> Option<Node> {
         let node = self.condition(inner)?;
-        if !matches!(node.op, Op::IsNull | Op::IsTrue | Op::Same | Op::Const(_)) {
+        if !is_never_null(&node) {
             let written = format!("NOT ({})", self.written(inner));
             self.note_negation_as(expr, &node, written);
         }

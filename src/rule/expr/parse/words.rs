@@ -1,7 +1,7 @@
 //! The functions of the language by name.
 
 /// Every function that this version has.
-pub const ALLOWED: [&str; 23] = [
+pub const ALLOWED: [&str; 24] = [
     "abs",
     "array_has",
     "avg",
@@ -15,6 +15,7 @@ pub const ALLOWED: [&str; 23] = [
     "json_get",
     "json_list",
     "length",
+    "lookup",
     "lower",
     "max",
     "min",
@@ -28,7 +29,7 @@ pub const ALLOWED: [&str; 23] = [
 ];
 
 /// Functions of the language that this version has not, and what to do instead.
-pub const UNBUILT: [(&str, &str); 30] = [
+pub const UNBUILT: [(&str, &str); 29] = [
     ("bit_test", ""),
     ("decayed_sum", "`sum(x)` over a window adds without decay"),
     ("elapsed", ""),
@@ -43,7 +44,6 @@ pub const UNBUILT: [(&str, &str); 30] = [
     ("ln", ""),
     ("local_hour", ""),
     ("local_weekday", ""),
-    ("lookup", "a short list can be a let: `vin IN (watched)`"),
     ("median", "`avg(x)` is near where there are no outliers"),
     ("nullif", "`CASE WHEN a = b THEN NULL ELSE a END`"),
     ("percentile", "`max(x)`, or `count(*) FILTER (WHERE x > limit)`, comes near"),
