@@ -4,7 +4,7 @@
 //! Partials are merged anew at each judgement and never subtracted, so that neither batch size nor a restart
 //! can change a float.
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::StateError;
@@ -12,6 +12,8 @@ use super::codec::{Reader, Writer};
 use crate::event::picked::{hash_at, value_at};
 use crate::event::{KeyHasher, Slice, Value};
 use crate::rule::{AggFunc, Aggregate};
+use crate::stats::moments::Moments;
+use crate::stats::quantiles::Quantiles;
 
 /// What one aggregate knows of some rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,10 @@ pub enum Partial {
     Float(f64, u64),
     /// The smallest or largest value; NULL = none yet.
     Extreme(Value),
+    /// Count, mean and spread.
+    Moments(Moments),
+    /// Counts by magnitude.
+    Quantiles(Quantiles),
     /// The first distinct values, in the order they came.
     Values(Vec<Value>),
     /// Kept elsewhere: an exact count in its ring, distinct values in their panes.
@@ -44,6 +50,8 @@ impl Partial {
             }
             AggFunc::Sum | AggFunc::Avg => Partial::Float(0.0, 0),
             AggFunc::Min | AggFunc::Max => Partial::Extreme(Value::Null),
+            AggFunc::StdDev => Partial::Moments(Moments::default()),
+            AggFunc::Percentile(_) => Partial::Quantiles(Quantiles::default()),
             AggFunc::Values(_) => Partial::Values(Vec::new()),
         }
     }
@@ -69,6 +77,8 @@ impl Partial {
                 *count += 1;
             }
             Partial::Extreme(best) => take_extreme(best, value_at(array, at), aggregate.func),
+            Partial::Moments(moments) => number_at(array, at).into_iter().for_each(|x| moments.add(x)),
+            Partial::Quantiles(quantiles) => number_at(array, at).into_iter().for_each(|x| quantiles.add(x)),
             Partial::Values(list) => take_value(list, value_at(array, at), aggregate.func),
             _ => {}
         }
@@ -87,6 +97,8 @@ impl Partial {
                 *count += n;
             }
             (Partial::Extreme(best), Partial::Extreme(value)) => take_extreme(best, value.clone(), func),
+            (Partial::Moments(moments), Partial::Moments(more)) => moments.merge(more),
+            (Partial::Quantiles(quantiles), Partial::Quantiles(more)) => quantiles.merge(more),
             (Partial::Values(list), Partial::Values(more)) => {
                 more.iter().for_each(|value| take_value(list, value.clone(), func));
             }
@@ -104,6 +116,13 @@ impl Partial {
             Partial::Int(sum, _) => Value::Int(saturate(*sum)),
             Partial::Float(sum, _) => Value::float(*sum),
             Partial::Extreme(value) => value.clone(),
+            Partial::Moments(moments) => moments.deviation().map_or(Value::Null, Value::float),
+            Partial::Quantiles(quantiles) => match func {
+                AggFunc::Percentile(q) => {
+                    quantiles.quantile(f64::from(q) / 1e4).map_or(Value::Null, Value::float)
+                }
+                _ => Value::Null,
+            },
             Partial::Values(list) => Value::List(list.clone()),
         }
     }
@@ -142,6 +161,19 @@ impl Partial {
                 out.u8(5);
                 out.list(list, Writer::value);
             }
+            Partial::Moments(moments) => {
+                out.u8(6);
+                out.u64(moments.count);
+                out.u64(moments.mean.to_bits());
+                out.u64(moments.squares.to_bits());
+            }
+            Partial::Quantiles(quantiles) => {
+                out.u8(7);
+                out.list(&quantiles.bins, |out, (bin, count)| {
+                    out.u32(*bin as u32);
+                    out.u64(*count);
+                });
+            }
         }
     }
 
@@ -154,8 +186,25 @@ impl Partial {
             3 => Partial::Float(f64::from_bits(from.u64()?), from.u64()?),
             4 => Partial::Extreme(from.value()?),
             5 => Partial::Values(from.list(Reader::value)?),
+            6 => Partial::Moments(Moments {
+                count: from.u64()?,
+                mean: f64::from_bits(from.u64()?),
+                squares: f64::from_bits(from.u64()?),
+            }),
+            7 => Partial::Quantiles(Quantiles {
+                bins: from.list(|from| Ok((from.u32()? as i32, from.u64()?)))?,
+            }),
             tag => return Err(StateError(format!("unknown aggregate {tag}"))),
         })
+    }
+}
+
+/// A number of whatever type; none of anything else.
+fn number_at(array: &ArrayRef, at: usize) -> Option<f64> {
+    match value_at(array, at) {
+        Value::Int(int) => Some(int as f64),
+        Value::Float(float) => Some(float),
+        _ => None,
     }
 }
 

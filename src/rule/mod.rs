@@ -225,6 +225,10 @@ pub enum AggFunc {
     Min,
     /// Largest.
     Max,
+    /// Standard deviation of a sample (n − 1); of fewer than two values NULL.
+    StdDev,
+    /// The value below which so many hundredths of a per cent of all lie, to 1 %.
+    Percentile(u32),
     /// The first so many distinct non-NULL values of the window, by pane, within a pane by fold order.
     Values(u32),
 }
@@ -234,7 +238,7 @@ impl Aggregate {
     pub fn result_type(&self) -> Type {
         match self.func {
             AggFunc::Count | AggFunc::CountDistinct => Type::Int,
-            AggFunc::Avg => Type::Float,
+            AggFunc::Avg | AggFunc::StdDev | AggFunc::Percentile(_) => Type::Float,
             AggFunc::Sum | AggFunc::Min | AggFunc::Max => self.arg_type,
             AggFunc::Values(_) => Type::List,
         }

@@ -2,5 +2,7 @@
 
 pub mod distinct;
 pub mod ewma;
+pub mod moments;
 pub mod poisson;
+pub mod quantiles;
 pub mod robust;

@@ -62,7 +62,9 @@ impl Engine {
         let file = |(name, text): &(&str, String)| RuleFile {
             source: Source { path: format!("{name}.toml"), text: text.clone() },
         };
-        let loaded = fleetwarden::rule::load(&rules.iter().map(file).collect::<Vec<_>>(), &schemas);
+        let files: Vec<RuleFile> = rules.iter().map(file).collect();
+        let tables = fleetwarden::rule::lookup::read(&path("testdata/lookups")).unwrap().lookups;
+        let loaded = fleetwarden::rule::load_with(&files, &schemas, &tables);
         let errors: Vec<_> = loaded.problems.iter().filter(|p| p.gravity == Gravity::Error).collect();
         assert!(errors.is_empty(), "{errors:#?}");
         Engine { rules: Arc::new(loaded.rules), schemas, limits }

@@ -45,9 +45,11 @@ fn load(case: &Path) -> Scenario {
     let (schemas, problems) = fleetwarden::schema::load(&[source(&root().join("schemas/t.toml"))]);
     assert!(problems.is_empty(), "{problems:?}");
     let file = RuleFile { source: source(&case.join("rule.toml")) };
-    let tables = case.join("lookups");
-    let tables =
-        tables.is_dir().then(|| fleetwarden::rule::lookup::read(&tables).unwrap()).unwrap_or_default();
+    let folder = case.join("lookups");
+    let tables = match folder.is_dir() {
+        true => fleetwarden::rule::lookup::read(&folder).unwrap(),
+        false => Default::default(),
+    };
     assert!(tables.problems.is_empty(), "{:?}", tables.problems);
     let loaded = fleetwarden::rule::load_with(&[file], &schemas, &tables.lookups);
     let errors: Vec<_> =

@@ -35,7 +35,7 @@ o  = { type = "json", doc = "x" }
 "#;
 
 /// Conditions on one event.
-const WHERE: [&str; 42] = [
+const WHERE: [&str; 45] = [
     "i + j > 5",
     "i - j < 5",
     "i * j > 5",
@@ -71,6 +71,9 @@ const WHERE: [&str; 42] = [
     "coalesce(s, p, 'none') = 'none'",
     "seconds_between(ts, u) > 60",
     "u > ts OR u = event_time",
+    "lookup('networks.asn', a) > 0 OR lookup('work_orders.shop', s) = 'x'",
+    "NOT lookup('entitlements', p, i)",
+    "NOT lookup('work_orders', s) AND coalesce(lookup('vehicles.max_charge_a', p), f) > 1",
     "cidr_match(a, '10.0.0.0/8', '2001:db8::/32', '::/0')",
     "array_has(l, s) AND cardinality(l) >= 1",
     "json_get(o, 'a.b[1]') = 'x' OR json_get(o, 'n') IS NULL",
@@ -81,7 +84,7 @@ const WHERE: [&str; 42] = [
 ];
 
 /// Conditions on windows.
-const HAVING: [&str; 14] = [
+const HAVING: [&str; 16] = [
     "count(*) >= 3",
     "count(*) FILTER (WHERE i + 1 > j) >= 2",
     "sum(i) > 10",
@@ -89,6 +92,8 @@ const HAVING: [&str; 14] = [
     "sum(f) > 3",
     "sum(f * g) > 3",
     "avg(i) > 1",
+    "stddev(f) > 1",
+    "percentile(i, 95) > 3 AND percentile(f, 5) < 5",
     "avg(f) > 1 AND count(s) > 1",
     "min(i) < 0 OR min(u) > max(ts)",
     "max(f) - min(f) > 2",

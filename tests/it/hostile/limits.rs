@@ -119,6 +119,36 @@ fn keys_without_value_share_one_and_are_counted() {
     assert_eq!(engine.run(&events, 9, false).count("r"), 1);
 }
 
+/// Five values make a normal; a value that is NULL makes none.
+#[test]
+fn values_without_a_normal_and_values_that_are_none_are_counted() {
+    let rule = "[baseline]\nkey = [\"k\"]\nvalue = \"x\"\nmethod = \"robust\"\nlearn = 5\n";
+    let engine = engine(&[("r", over("t", rule))]);
+    let mut events: Vec<Event> = (0..5).map(|i| live(i * 1000, "a", &format!(r#","x":{i}"#))).collect();
+    events.push(live(5000, "a", ""));
+    assert_eq!(only(&engine, &events), [(Reason::Learning, 5), (Reason::NullValue, 1)]);
+    events.push(live(6000, "a", r#","x":99"#));
+    assert_eq!(engine.run(&events, 9, false).count("r"), 1);
+}
+
+/// Times that jump back and forth over years open windows without end: what one key holds stays small.
+#[test]
+fn a_clock_that_jumps_does_not_bloat_the_normal_of_its_key() {
+    let rule = "[baseline]\nkey = [\"k\"]\nwindow = \"tumbling 1m\"\nvalue = \"count(*)\"\n\
+                method = \"poisson\"\n";
+    let engine = engine(&[("r", over("t", rule))]);
+    let jump = |i: i64| late(-(i * 7919 % 5000) * 60_000, i, "a", "");
+    let few: Vec<Event> = (0..200).map(jump).collect();
+    let many: Vec<Event> = (0..4000).map(jump).collect();
+    let size = |events: &[Event]| {
+        let cuts = engine.run(events, 64, false).replay.checkpoints();
+        let tables = cuts.into_iter().flat_map(|cut| cut.tables);
+        let states = tables.map(|table| table.detector.column_by_name("state").unwrap().clone());
+        states.map(|state| state.as_binary::<i32>().value_data().len()).sum::<usize>()
+    };
+    assert!(size(&many) < 3 * size(&few), "{} {}", size(&many), size(&few));
+}
+
 #[test]
 fn what_cannot_be_computed_is_counted() {
     let engine = engine(&[("r", over("t", "[match]\nwhere = \"i + 1 > 5\"\n"))]);

@@ -16,7 +16,7 @@ const MAX_VALUES: i64 = 100;
 
 /// Whether a function is an aggregate that this version has.
 pub fn is_aggregate(name: &str) -> bool {
-    matches!(name, "count" | "sum" | "avg" | "min" | "max" | "values")
+    matches!(name, "count" | "sum" | "avg" | "min" | "max" | "stddev" | "percentile" | "values")
 }
 
 /// What stands between the parentheses.
@@ -77,6 +77,10 @@ impl Converter<'_, '_> {
             ("avg", Inside::Plain(args)) if args.len() == 1 => (AggFunc::Avg, *args.first()?),
             ("min", Inside::Plain(args)) if args.len() == 1 => (AggFunc::Min, *args.first()?),
             ("max", Inside::Plain(args)) if args.len() == 1 => (AggFunc::Max, *args.first()?),
+            ("stddev", Inside::Plain(args)) if args.len() == 1 => (AggFunc::StdDev, *args.first()?),
+            ("percentile", Inside::Plain(args)) if args.len() == 2 => {
+                (AggFunc::Percentile(self.per_cent(args.get(1)?)?), *args.first()?)
+            }
             ("values", Inside::Plain(args)) if args.len() == 2 => {
                 (AggFunc::Values(self.how_many(args.get(1)?)?), *args.first()?)
             }
@@ -89,6 +93,23 @@ impl Converter<'_, '_> {
         self.fits_aggregate(arg, name, func, node.kind)?;
         let name = if func == AggFunc::CountDistinct { "count_distinct" } else { name };
         Some((self.named(func, Some(node), name), None))
+    }
+
+    /// From 0 to 100, in hundredths.
+    fn per_cent(&mut self, expr: &Expr) -> Option<u32> {
+        let node = self.node(expr)?;
+        let q = match node.as_const() {
+            Some(Value::Int(q)) => Some(*q as f64),
+            Some(Value::Float(q)) => Some(*q),
+            _ => None,
+        };
+        match q {
+            Some(q) if (0.0..=100.0).contains(&q) => Some((q * 100.0).round() as u32),
+            _ => {
+                let message = "the second argument of \"percentile\" says which one";
+                self.wrong(expr, message, "a number from 0 to 100: percentile(x, 95)")
+            }
+        }
     }
 
     fn how_many(&mut self, expr: &Expr) -> Option<u32> {
@@ -104,7 +125,9 @@ impl Converter<'_, '_> {
 
     fn fits_aggregate(&mut self, arg: &Expr, name: &str, func: AggFunc, kind: Type) -> Option<()> {
         let fits = match func {
-            AggFunc::Sum | AggFunc::Avg => matches!(kind, Type::Int | Type::Float),
+            AggFunc::Sum | AggFunc::Avg | AggFunc::StdDev | AggFunc::Percentile(_) => {
+                matches!(kind, Type::Int | Type::Float)
+            }
             AggFunc::Min | AggFunc::Max => matches!(kind, Type::Int | Type::Float | Type::Time),
             _ => !matches!(kind, Type::List | Type::Null),
         };
@@ -153,7 +176,7 @@ fn result_type(call: &Call) -> Type {
     let kind = call.arg.as_ref().map_or(Type::Null, |arg| arg.kind);
     match call.func {
         AggFunc::Count | AggFunc::CountDistinct => Type::Int,
-        AggFunc::Avg => Type::Float,
+        AggFunc::Avg | AggFunc::StdDev | AggFunc::Percentile(_) => Type::Float,
         AggFunc::Sum | AggFunc::Min | AggFunc::Max => kind,
         AggFunc::Values(_) => Type::List,
     }

@@ -321,6 +321,8 @@ pub fn usage(name: &str) -> &'static str {
         "avg" => "avg(x)",
         "min" => "min(x)",
         "max" => "max(x)",
+        "stddev" => "stddev(x)",
+        "percentile" => "percentile(x, 95)",
         "values" => "values(x, 10)",
         _ => "it with plain arguments",
     }

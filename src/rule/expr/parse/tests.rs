@@ -314,7 +314,9 @@ fn aggregates_stand_where_there_is_a_window() {
     fails_at("telemetry", "values(vin, 0) IS NULL", Place::Window, &["from 1 to 100"]);
     fails_at("telemetry", "values(vin) IS NULL", Place::Window, &["values(x, 10)"]);
     fails_at("telemetry", "sum(DISTINCT speed) > 1", Place::Window, &["sum(x)"]);
-    fails_at("telemetry", "stddev(speed) > 1", Place::Window, &["\"stddev\" is not built yet"]);
+    fails_at("telemetry", "stddev(vin) > 1", Place::Window, &["\"stddev\" cannot read a string"]);
+    fails_at("telemetry", "percentile(speed, 101) > 1", Place::Window, &["a number from 0 to 100"]);
+    fails_at("telemetry", "median(speed) > 1", Place::Window, &["\"median\" is not built yet"]);
     fails_at("telemetry", "abs(speed) FILTER (WHERE charging) > 1", Place::Window, &["takes no FILTER"]);
     fails_at("telemetry", "count(*, 1) > 1", Place::Window, &["count(*)"]);
 }
