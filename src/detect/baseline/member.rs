@@ -29,7 +29,7 @@ pub struct Member {
     pub rows: KeyState,
     /// The newest window that had an event, or was counted as empty.
     pub through: Option<i64>,
-    /// Open windows that were counted as empty, or lie before the first: judged, not learned again.
+    /// Open windows that were counted as empty, or closed long ago, or lie before the first: never low.
     pub known: Vec<i64>,
     /// The last judgements, the newest in bit 0.
     recent: u64,

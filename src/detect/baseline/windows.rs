@@ -2,8 +2,9 @@
 //!
 //! A sliding window is judged wherever it ends; what is learned are the values of the windows that lie side by
 //! side, aligned to the epoch. A window in which nothing came is worth 0 where the value counts or sums: it is
-//! learned when the key speaks again. A window that was counted so, and then does get events, is judged by them,
-//! and not learned a second time.
+//! learned when the key speaks again. A window that was counted so, and then does get events (a car that was out
+//! of reach), is judged by them and learned as well: else cars that upload late would seem to do nothing. It may
+//! also be what is left of a window that closed long ago, so it is never low.
 
 use super::judgement::{Basis, Judgement, episode, say};
 use super::member::{Member, Slot};
@@ -149,7 +150,7 @@ impl BaselineDetector {
 
     /// Judges a window for the last time, learns it, and leaves behind what must be remembered.
     fn close(&mut self, key: Key, window: i64, now: Timestamp, at: At, found: &mut Found) {
-        let sides = self.closing_sides();
+        let mut sides = self.closing_sides();
         let cohort = self.member(key).and_then(|(_, member)| member.cohort);
         let borrowed = self.borrowed(cohort);
         let BaselineDetector { rule, spec, plan, limits, table } = self;
@@ -159,7 +160,10 @@ impl BaselineDetector {
         let context = Context { rule, spec, windowed, plan };
         let end = plan.cut.end(window.saturating_mul(plan.cut.panes).saturating_add(plan.cut.panes - 1));
         let value = context.value_of(&entry.values, &member.rows, window, end);
-        let mut lesson = None;
+        if let Some(at) = member.known.iter().position(|other| *other == window) {
+            member.known.remove(at);
+            sides.low = false;
+        }
         match (number(&value), member.own().or(borrowed)) {
             (None, _) => found.blind.add(Reason::NullValue, 1),
             (Some(_), None) => unjudged(found),
@@ -169,16 +173,9 @@ impl BaselineDetector {
             }
             _ => {}
         }
-        let known = member.known.iter().position(|other| *other == window);
-        match (number(&value), known) {
-            (_, Some(at)) => {
-                member.known.remove(at);
-            }
-            (Some(x), None) => {
-                member.normal.learn(spec, x, end);
-                lesson = Some(x);
-            }
-            (None, None) => {}
+        let lesson = number(&value);
+        if let Some(x) = lesson {
+            member.normal.learn(spec, x, end);
         }
         leave(member, &plan.cut, limits, window, now, found);
         if let Some(x) = lesson {
