@@ -2,8 +2,14 @@
 
 pub mod check;
 pub mod demo;
+pub mod init;
+mod look;
+mod paper;
+mod progress;
+pub mod query;
 pub mod replay;
 pub mod run;
+pub mod schema;
 pub mod test;
 
 use std::io::IsTerminal;
@@ -15,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, Gravity, Source};
 use crate::rule::{self, RuleFile, RuleSet, RuleTest};
-use crate::schema::{self, Schema};
+use crate::schema::Schema;
 
 /// Streaming threat detection for connected vehicles: Kafka in, rules in TOML, alerts out within a second.
 #[derive(Parser, Debug)]
@@ -39,6 +45,24 @@ pub enum Verb {
     Test(test::TestArgs),
     /// Run rules over files of recorded events
     Replay(replay::ReplayArgs),
+    /// Look at real records, and write a configuration, a schema and a first rule
+    Init(init::InitArgs),
+    /// Ask recorded events or a topic, in SQL
+    Query(query::QueryArgs),
+    /// Schemas: print the one that fits some records
+    #[command(subcommand)]
+    Schema(schema::SchemaVerb),
+    /// Print what completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one a verb into a folder
+    Man {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// How a verb ended.
@@ -70,6 +94,11 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Init(args) => init::run(&args),
+        Verb::Query(args) => query::run(&args),
+        Verb::Schema(verb) => schema::run(&verb),
+        Verb::Completions { shell } => paper::completions(shell),
+        Verb::Man { out } => paper::man(out.as_deref()),
     };
     exit.into()
 }
@@ -90,9 +119,9 @@ pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
     let path = match path {
         Some(path) => path,
         None if local.is_dir() => local,
-        None => return Ok(schema::built_in()),
+        None => return Ok(crate::schema::built_in()),
     };
-    let sources = schema::read_dir(path)
+    let sources = crate::schema::read_dir(path)
         .map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
     if sources.is_empty() {
         return Err(fail(&format!(
@@ -100,7 +129,7 @@ pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
             path.display()
         )));
     }
-    let (schemas, problems) = schema::load(&sources);
+    let (schemas, problems) = crate::schema::load(&sources);
     print_problems(&problems, &sources, Gravity::Error);
     if problems.iter().any(|problem| problem.gravity == Gravity::Error) {
         Err(Exit::Findings)

@@ -173,7 +173,7 @@ fn timed(schema: &Schema, json: &str, time: Timestamp) -> Option<String> {
         TimeUnit::Millis => time.millis().into(),
         TimeUnit::Micros => time.0.into(),
         TimeUnit::Nanos => time.0.saturating_mul(1000).into(),
-        TimeUnit::Rfc3339 => time.rfc3339().into(),
+        TimeUnit::Rfc3339 | TimeUnit::Text => time.rfc3339().into(),
     };
     with_member(json, &field.path, &value)
 }

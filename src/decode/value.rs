@@ -69,6 +69,7 @@ pub(super) fn time(raw: &str, unit: TimeUnit) -> Option<Timestamp> {
         TimeUnit::Micros => int(raw)?,
         TimeUnit::Nanos => int(raw)?.div_euclid(1000),
         TimeUnit::Rfc3339 => Timestamp::parse_rfc3339(&text(raw)?)?.0,
+        TimeUnit::Text => Timestamp::parse_text(&text(raw)?)?.0,
     };
     Some(Timestamp(time)).filter(|time| time.is_plausible())
 }

@@ -7,6 +7,7 @@ pub mod picked;
 pub mod time;
 pub mod told;
 pub mod value;
+mod written;
 
 use std::fmt;
 use std::ops::Range;

@@ -24,6 +24,7 @@
 
 mod envelope;
 mod reader;
+mod sample;
 mod source;
 
 use std::cmp::Reverse;
@@ -40,6 +41,7 @@ use crate::decode::probe;
 use crate::event::{Limits, PartitionId, RejectReason, Timestamp};
 use crate::schema::Schema;
 
+pub use self::sample::sample;
 pub use self::source::Origin;
 
 /// Bytes of a line beyond the limit of a record: room for its envelope.

@@ -20,7 +20,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    fn new(line: RawLine) -> Raw {
+    pub fn new(line: RawLine) -> Raw {
         Raw { framed: envelope::read(&line.bytes), bytes: line.bytes, cut: line.cut }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod complaints;
 pub mod consumer;
+pub mod excerpt;
 pub mod letter;
 pub mod mock;
 pub mod producer;
@@ -19,6 +20,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 pub use complaints::Complaints;
 pub use consumer::{Consumer, Message, Note, Polled};
+pub use excerpt::{Excerpt, Part, Taken};
 pub use letter::Letter;
 pub use producer::{Outcome, Producer};
 pub use settings::{MissingTopics, Raw, Settings, Start, Unplaced};

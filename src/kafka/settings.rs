@@ -265,6 +265,21 @@ impl Settings {
         config
     }
 
+    /// Of a client that reads a part of a topic and leaves no trace in the group.
+    pub(super) fn excerpt_config(&self) -> ClientConfig {
+        let mut config = self.client("fleetwarden-excerpt");
+        config
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false");
+        self.apply(&mut config, &self.consumer);
+        config.remove("group.protocol");
+        config
+    }
+
     /// Of a client that only asks questions.
     pub(super) fn admin_config(&self) -> ClientConfig {
         let mut config = self.client("fleetwarden-admin");

@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | `type` | `string int float bool timestamp ip strings json`; `json`: any, kept as text | required |
 //! | `path` | where it stands: names with dots between them, or a list of names | the column's name |
-//! | `unit` | of a timestamp `s ms us ns rfc3339` (required); of all else free text | none |
+//! | `unit` | of a timestamp `s ms us ns rfc3339 text` (required; `text`: other forms, UTC where no zone is said); of all else free text | none |
 //! | `doc` | one line for people | none |
 //! | `normalize` | of a string: `trim`, `upper`, `lower`, applied in this order | none |
 //! | `entity` | whom it names: `vehicle user ip certificate service` | none |
@@ -44,12 +44,13 @@ const TOP_KEYS: [&str; 7] = ["doc", "topic", "time", "key", "records", "dedup", 
 const FIELD_KEYS: [&str; 9] =
     ["type", "path", "unit", "doc", "normalize", "entity", "class", "min", "values"];
 const TYPES: [&str; 8] = ["string", "int", "float", "bool", "timestamp", "ip", "strings", "json"];
-const UNITS: [(&str, TimeUnit); 5] = [
+const UNITS: [(&str, TimeUnit); 6] = [
     ("s", TimeUnit::Seconds),
     ("ms", TimeUnit::Millis),
     ("us", TimeUnit::Micros),
     ("ns", TimeUnit::Nanos),
     ("rfc3339", TimeUnit::Rfc3339),
+    ("text", TimeUnit::Text),
 ];
 const NORMALIZE: [(&str, Normalize); 3] =
     [("trim", Normalize::Trim), ("upper", Normalize::Upper), ("lower", Normalize::Lower)];

@@ -1,9 +1,10 @@
 //! What the fields of a stream are: one TOML file a stream, read from `schemas/`.
 //!
-//! `file` turns one file into a [`Schema`] and documents its form; `words` knows which names SQL cannot read.
-//! Nothing here reads records, and nothing is guessed from data.
+//! `file` turns one file into a [`Schema`] and documents its form; `words` knows which names SQL cannot read;
+//! `guess` writes the file of a stream of which only records are known.
 
 mod file;
+pub mod guess;
 mod words;
 
 use std::collections::BTreeMap;
@@ -107,6 +108,10 @@ pub enum TimeUnit {
     Nanos,
     /// RFC 3339 text.
     Rfc3339,
+    /// Text in any form that [`Timestamp::parse_text`] reads.
+    ///
+    /// [`Timestamp::parse_text`]: crate::event::Timestamp::parse_text
+    Text,
 }
 
 /// What is done to a text before anything else sees it.

@@ -148,14 +148,22 @@ pub(super) fn refuse(name: &str) -> Option<(String, String)> {
         );
         return Some((format!("the name \"{name}\" is taken"), hint));
     }
-    if !RESERVED.contains(&name) {
-        return None;
-    }
-    let substitute =
-        SUBSTITUTES.iter().find(|(word, _)| *word == name).map(|(_, better)| (*better).to_owned());
-    let substitute = substitute.unwrap_or_else(|| format!("{name}_value"));
+    let substitute = substitute(name)?;
     let hint = format!("call it \"{substitute}\" and add path = [\"{name}\"]");
     Some((format!("SQL cannot read \"{name}\" as a column"), hint))
+}
+
+/// The name that a column gets instead of one that it may not have; none = it may.
+pub(super) fn substitute(name: &str) -> Option<String> {
+    if !is_name(name) {
+        return Some(snake(name));
+    }
+    if BUILT_IN.iter().any(|(taken, _)| *taken == name) {
+        return Some(format!("reported_{}", name.trim_start_matches('_')));
+    }
+    let better =
+        || SUBSTITUTES.iter().find(|(word, _)| *word == name).map(|(_, better)| (*better).to_owned());
+    RESERVED.contains(&name).then(|| better().unwrap_or_else(|| format!("{name}_value")))
 }
 
 /// Whether it is `[a-z_][a-z0-9_]*`.
@@ -165,7 +173,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// The nearest column name: `sourceIPAddress` → `source_ip_address`, `Vehicle.Speed` → `vehicle_speed`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (i, c) in letters.iter().enumerate() {

@@ -182,7 +182,7 @@ fn whole(int: i64, unit: TimeUnit) -> Option<Timestamp> {
         TimeUnit::Millis => int.checked_mul(1000)?,
         TimeUnit::Micros => int,
         TimeUnit::Nanos => int.div_euclid(1000),
-        TimeUnit::Rfc3339 => return None,
+        TimeUnit::Rfc3339 | TimeUnit::Text => return None,
     };
     Some(Timestamp(micros))
 }

@@ -109,6 +109,7 @@ fn reads(kind: FieldType, value: &Json) -> bool {
         FieldType::Float => value.is_number(),
         FieldType::Bool => value.is_boolean(),
         FieldType::Time(TimeUnit::Rfc3339) => value.as_str().and_then(Timestamp::parse_rfc3339).is_some(),
+        FieldType::Time(TimeUnit::Text) => value.as_str().and_then(Timestamp::parse_text).is_some(),
         FieldType::Time(TimeUnit::Seconds) => value.is_number(),
         FieldType::Time(_) => value.is_i64(),
         FieldType::Ip => value.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()),
@@ -124,6 +125,7 @@ fn word(kind: FieldType) -> &'static str {
         FieldType::Float => "a number",
         FieldType::Bool => "true or false",
         FieldType::Time(TimeUnit::Rfc3339) => "an RFC 3339 time",
+        FieldType::Time(TimeUnit::Text) => "a time as a text",
         FieldType::Time(_) => "a time as a number",
         FieldType::Ip => "an address",
         FieldType::TextList => "an array of strings",
@@ -137,7 +139,7 @@ fn example(kind: FieldType) -> &'static str {
         FieldType::Int => "a number without fraction and exponent, such as 3",
         FieldType::Float => "a number, such as 3 or 0.5",
         FieldType::Bool => "true or false, without quotes",
-        FieldType::Time(TimeUnit::Rfc3339) => {
+        FieldType::Time(TimeUnit::Rfc3339 | TimeUnit::Text) => {
             "\"2025-01-01T00:00:00Z\", or leave it out: the line's time is it"
         }
         FieldType::Time(_) => "a number in the field's unit, or leave it out: the line's time is it",

@@ -39,6 +39,8 @@ use crate::schema::Schema;
 pub use call::parse_network;
 use convert::Converter;
 
+pub use self::call::{json_path, parse_network};
+
 /// How deep reading may go. Each level takes a few frames of the stack.
 const MAX_NESTING: usize = 60;
 

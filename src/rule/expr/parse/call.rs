@@ -329,7 +329,7 @@ pub fn usage(name: &str) -> &'static str {
 }
 
 /// `a.b[*].c`, `a[0]`, `[*].a` as steps.
-fn json_path(path: &str) -> Result<Vec<JsonStep>, String> {
+pub fn json_path(path: &str) -> Result<Vec<JsonStep>, String> {
     let mut steps = Vec::new();
     let mut rest = path;
     while !rest.is_empty() {
