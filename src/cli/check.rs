@@ -1,6 +1,6 @@
 //! `fleetwarden check`: every mistake of every rule file, and how the good rules run.
 
-mod describe;
+pub(super) mod describe;
 
 use std::path::PathBuf;
 use std::sync::Arc;

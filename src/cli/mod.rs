@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod init;
 mod look;
 mod paper;
@@ -10,6 +11,7 @@ pub mod query;
 pub mod replay;
 pub mod run;
 pub mod schema;
+mod show;
 pub mod test;
 
 use std::io::IsTerminal;
@@ -45,6 +47,8 @@ pub enum Verb {
     Test(test::TestArgs),
     /// Run rules over files of recorded events
     Replay(replay::ReplayArgs),
+    /// Say how a rule runs, and why it fired for a key or did not
+    Explain(explain::ExplainArgs),
     /// Look at real records, and write a configuration, a schema and a first rule
     Init(init::InitArgs),
     /// Ask recorded events or a topic, in SQL
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Query(args) => query::run(&args),
         Verb::Schema(verb) => schema::run(&verb),
@@ -195,6 +200,7 @@ pub fn number(n: usize, what: &str) -> String {
 
 /// Prints an error that is not about a rule.
 pub fn fail(message: &str) -> Exit {
-    eprintln!("error: {message}");
+    let head = if color(&std::io::stderr()) { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    eprintln!("{head}: {message}");
     Exit::Usage
 }

@@ -1,6 +1,6 @@
 //! `fleetwarden replay`: runs rules over recorded events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::{Exit, fail};
-use crate::alert::Blind;
+use super::{Exit, fail, show};
+use crate::alert::{Alert, Blind};
 use crate::decode::{DecodeStats, JsonDecoder};
 use crate::encode::plain;
-use crate::event::{Limits, PartitionId, Record, Reject, RejectReason};
+use crate::event::{KeyHasher, Limits, PartitionId, Record, Reject, RejectReason, Timestamp};
 use crate::files::{Files, FilesError, Framing, Input, Line, inputs};
 use crate::rule::RuleSet;
 use crate::runtime::replay::Replay;
@@ -44,6 +44,9 @@ pub struct ReplayArgs {
     /// Where alerts go, one JSON line each; - is standard output
     #[arg(long, default_value = "-", value_name = "FILE")]
     pub out: String,
+    /// How alerts are printed [default: json, on a terminal: line]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// Records that are folded at once: alerts do not depend on it
     #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub batch: u32,
@@ -62,6 +65,17 @@ pub struct ReplayArgs {
     /// Build the columns that the rules read, and stop there: what detection is measured against
     #[arg(long)]
     pub decode_only: bool,
+}
+
+/// How alerts are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON line each: for machines.
+    Json,
+    /// Two lines each, for people.
+    Line,
+    /// Everything that somebody needs who must act on it.
+    Full,
 }
 
 /// What is a record.
@@ -143,7 +157,7 @@ impl Job {
     fn run(mut self, args: &ReplayArgs) -> Result<(), Exit> {
         let started = Instant::now();
         let bar = progress_bar(args, self.files.progress().1);
-        let mut report = Report::new(&args.out)?;
+        let mut report = Report::new(args)?;
         let mut lines: Vec<Line> = Vec::with_capacity(args.batch as usize);
         let mut left = args.limit.unwrap_or(u64::MAX);
         loop {
@@ -151,12 +165,14 @@ impl Job {
             let more = more.map_err(|error| fail(&error.to_string()))?;
             left -= lines.len() as u64;
             if !lines.is_empty() {
+                report.span(&lines);
                 self.consumer.push(&lines, &mut report)?;
             }
             bar.set_position(self.files.progress().0);
             let rate = self.consumer.events() as f64 / started.elapsed().as_secs_f64().max(0.001);
             let rejects = report.rejects.values().sum::<u64>();
-            bar.set_message(format!("{rate:.0} events/s   alerts {}   rejects {rejects}", report.alerts));
+            let rate = super::progress::rate(rate);
+            bar.set_message(format!("{rate} events/s   alerts {}   rejects {rejects}", report.alerts));
             if !more || left == 0 {
                 break;
             }
@@ -186,15 +202,11 @@ fn fill(files: &mut Files, lines: &mut Vec<Line>, (rows, left): (usize, u64)) ->
 }
 
 fn progress_bar(args: &ReplayArgs, bytes: u64) -> ProgressBar {
-    if args.quiet || !io::stderr().is_terminal() {
+    if args.quiet {
         return ProgressBar::hidden();
     }
-    let style = "replay ▕{bar:20}▏ {percent:>3} %   ETA {eta}   {msg}";
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
-    }
-    bar
+    let inputs = super::number(args.inputs.len(), "input");
+    super::progress::bar(&format!("replay  {inputs}, {}", super::progress::size(bytes)), bytes)
 }
 
 impl Consumer {
@@ -210,7 +222,7 @@ impl Consumer {
                 let (alerts, rejects) = replay.push(&records);
                 report.rejected(&rejects, replay.partitions());
                 for alert in &alerts {
-                    report.write(&plain::line(alert))?;
+                    report.write(alert)?;
                 }
             }
         }
@@ -310,26 +322,70 @@ impl Decoding {
 /// What came out, and where it goes.
 struct Report {
     out: Box<dyn Write>,
+    format: Format,
+    color: bool,
     alerts: u64,
+    /// The first and last stream time.
+    span: Option<(Timestamp, Timestamp)>,
+    /// The keys that each rule fired for.
+    keys: BTreeMap<String, HashSet<u128>>,
     rejects: BTreeMap<RejectReason, u64>,
     /// The first example of each reason.
     examples: BTreeMap<RejectReason, String>,
 }
 
 impl Report {
-    fn new(out: &str) -> Result<Report, Exit> {
+    fn new(args: &ReplayArgs) -> Result<Report, Exit> {
+        let to_terminal = args.out == "-" && io::stdout().is_terminal();
+        let format = args.format.unwrap_or(if to_terminal { Format::Line } else { Format::Json });
+        let color = args.out == "-" && super::color(&io::stdout());
+        let out = args.out.as_str();
         let out: Box<dyn Write> = if out == "-" {
             Box::new(BufWriter::new(io::stdout().lock()))
         } else {
             let file = File::create(out).map_err(|error| fail(&format!("cannot write {out}: {error}")))?;
             Box::new(BufWriter::new(file))
         };
-        Ok(Report { out, alerts: 0, rejects: BTreeMap::new(), examples: BTreeMap::new() })
+        Ok(Report {
+            out,
+            format,
+            color,
+            alerts: 0,
+            span: None,
+            keys: BTreeMap::new(),
+            rejects: BTreeMap::new(),
+            examples: BTreeMap::new(),
+        })
     }
 
-    fn write(&mut self, line: &str) -> Result<(), Exit> {
+    fn write(&mut self, alert: &Alert) -> Result<(), Exit> {
         self.alerts += 1;
-        writeln!(self.out, "{line}").map_err(|error| cannot_write(&error))
+        let mut hasher = KeyHasher::default();
+        alert.key.iter().for_each(|value| hasher.value(value));
+        let keys = self.keys.entry(alert.rule.id.clone()).or_default();
+        keys.insert(hasher.finish());
+        let text = match self.format {
+            Format::Json => plain::line(alert),
+            Format::Line => show::line(alert, self.color),
+            Format::Full => show::opened(alert, self.color),
+        };
+        writeln!(self.out, "{text}").map_err(|error| cannot_write(&error))
+    }
+
+    /// Notes how far records reach; they come in the order of stream time.
+    fn span(&mut self, lines: &[Line]) {
+        let known = |line: &&Line| line.stream_time.0 > 0;
+        if let (Some(first), Some(last)) = (lines.iter().find(known), lines.last()) {
+            let start = self.span.map_or(first.stream_time, |(start, _)| start);
+            self.span = Some((start, last.stream_time));
+        }
+    }
+
+    /// How many days the records span; none if less than an hour, which says nothing about a day.
+    fn days(&self) -> Option<f64> {
+        let (start, end) = self.span?;
+        let micros = end.0.saturating_sub(start.0);
+        (micros >= 3_600_000_000).then(|| micros as f64 / 86_400e6)
     }
 
     fn flush(&mut self) -> Result<(), Exit> {
@@ -353,19 +409,21 @@ impl Report {
         let firing: Vec<_> =
             totals.rules.iter().filter(|(_, rule)| !rule.alerts.is_empty() || rule.shadowed > 0).collect();
         if !firing.is_empty() {
-            eprintln!("{:40} {:>8} {:>8}  severities", "rule", "alerts", "folded");
+            eprintln!(
+                "{:40} {:>8} {:>8} {:>8} {:>8}  severities",
+                "rule", "alerts", "keys", "per day", "folded"
+            );
         }
+        let days = self.days();
         for (id, rule) in firing {
             let mut by: Vec<String> = rule.alerts.iter().map(|(s, n)| format!("{} {n}", s.name())).collect();
             if rule.shadowed > 0 {
                 by.push(format!("{} in shadow, not sent", rule.shadowed));
             }
-            eprintln!(
-                "{id:40} {:>8} {:>8}  {}",
-                rule.alerts.values().sum::<u64>(),
-                rule.folded,
-                by.join(", ")
-            );
+            let alerts = rule.alerts.values().sum::<u64>();
+            let keys = self.keys.get(id).map_or(0, HashSet::len);
+            let per_day = days.map_or_else(|| "–".to_owned(), |days| format!("{:.1}", alerts as f64 / days));
+            eprintln!("{id:40} {alerts:>8} {keys:>8} {per_day:>8} {:>8}  {}", rule.folded, by.join(", "));
         }
         for (id, rule) in totals.rules.iter().filter(|(_, rule)| rule.blind.total() > 0) {
             let by: Vec<String> = rule.blind.iter().map(|(r, n)| format!("{} {n}", r.name())).collect();

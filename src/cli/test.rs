@@ -9,11 +9,14 @@ use clap::Args;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
+use super::explain::why;
+use super::look::record;
 use super::{Exit, Rules, number};
 use crate::alert::Alert;
 use crate::encode::plain;
 use crate::event::time::SECOND;
-use crate::event::{Limits, PartitionId, Record, Reject, Timestamp};
+use crate::event::{Limits, PartitionId, Reject, Timestamp};
+use crate::files::Line;
 use crate::rule::expectation::{Bound, Times};
 use crate::rule::notation::{self, START, Step};
 use crate::rule::{Expected, RuleSet, RuleTest};
@@ -78,8 +81,9 @@ fn verdict(filter: Option<&str>, run: usize, failed: usize) -> Exit {
 
 /// What came of one test.
 pub struct Outcome {
-    alerts: Vec<Arc<Alert>>,
     rejects: Vec<Reject>,
+    /// Why no alert came out.
+    why: Option<String>,
     /// Expected against got: what is shown, and whether it fits.
     rows: Vec<(String, String, bool)>,
 }
@@ -90,12 +94,19 @@ impl Outcome {
         let alone = rules.only(&test.rule, &test.lookups, schemas);
         let Some(rule) = alone.rules.first().cloned() else {
             let row = ("its rule".to_owned(), "not loaded".to_owned(), false);
-            return Outcome { alerts: Vec::new(), rejects: Vec::new(), rows: vec![row] };
+            return Outcome { rejects: Vec::new(), rows: vec![row], why: None };
         };
         let steps = notation::parse(&test.events, &test.name).steps;
-        let (alerts, rejects) = play(&steps, &rule.stream, Arc::new(alone), schemas);
+        let lines = lines(&steps, &rule.stream, schemas);
+        let (alerts, rejects) = play(&lines, Arc::new(alone), schemas);
         let rows = compare(&test.alerts, &alerts);
-        Outcome { alerts, rejects, rows }
+        let mut outcome = Outcome { rejects, rows, why: None };
+        if alerts.is_empty() && !outcome.passed() {
+            let until = lines.last().map_or(START, |(at, _)| *at);
+            let lines: Vec<Line> = lines.into_iter().filter_map(|(_, line)| line).collect();
+            outcome.why = why(rules, schemas, &rule, expected_key(&test.alerts), &lines, until);
+        }
+        outcome
     }
 
     /// Whether all that was expected came, and nothing else.
@@ -119,41 +130,55 @@ impl Outcome {
                 "  why   {count} {were} rejected; the first: {reason}, {}\n",
                 reject.detail
             ));
-        } else if self.alerts.is_empty() {
-            out.push_str("  why   no alert came out; see which events pass `where`, and their times\n");
+        } else if let Some(why) = &self.why {
+            out.push_str(&format!("  why   {why}\n"));
         }
         out.push_str(&format!("        rerun: fleetwarden test {} --filter \"{}\"", test.file, test.name));
         out
     }
 }
 
-/// Plays the steps through one worker.
-fn play(
+/// What the steps are to a worker: when, and which record; none = time passes.
+fn lines(
     steps: &[Step],
     default_stream: &Arc<str>,
+    schemas: &[Arc<Schema>],
+) -> Vec<(Timestamp, Option<Line>)> {
+    let mut offsets: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+    let mut line = |step: &Step| {
+        let at = START.plus(step.at());
+        let Step::Event { late, stream, json, .. } = step else { return (at, None) };
+        let stream: Arc<str> = stream.as_deref().map_or_else(|| default_stream.clone(), Arc::from);
+        let schema = schemas.iter().find(|schema| schema.name == stream);
+        let payload = schema.and_then(|schema| timed(schema, json, at.minus(*late))).unwrap_or(json.clone());
+        let offset = offsets.entry(stream.clone()).or_default();
+        let line = Line {
+            partition: PartitionId { stream, index: 0 },
+            offset: *offset,
+            broker_time: at,
+            stream_time: at,
+            payload: payload.into_bytes(),
+            reject: None,
+        };
+        *offset += 1;
+        (at, Some(line))
+    };
+    steps.iter().map(&mut line).collect()
+}
+
+/// Plays the lines through one worker.
+fn play(
+    lines: &[(Timestamp, Option<Line>)],
     rules: Arc<RuleSet>,
     schemas: &[Arc<Schema>],
 ) -> (Vec<Arc<Alert>>, Vec<Reject>) {
     let mut replay = Replay::new(rules, schemas, &Limits::default());
     let (mut alerts, mut rejects) = (Vec::new(), Vec::new());
-    let mut offsets: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-    for step in steps {
-        match step {
-            Step::Tick(at) => alerts.extend(replay.tick(START.plus(*at))),
-            Step::Event { at, late, stream, json, .. } => {
-                let name: Arc<str> = stream.as_deref().map_or_else(|| default_stream.clone(), Arc::from);
-                let schema = schemas.iter().find(|schema| schema.name == name);
-                let time = START.plus(at.saturating_sub(*late));
-                let payload = schema.and_then(|schema| timed(schema, json, time)).unwrap_or(json.clone());
-                let offset = offsets.entry(name.clone()).or_default();
-                let record = Record {
-                    source: replay.source(&PartitionId { stream: name, index: 0 }),
-                    offset: *offset,
-                    broker_time: START.plus(*at),
-                    payload: payload.as_bytes(),
-                    broken: None,
-                };
-                *offset += 1;
+    for (at, line) in lines {
+        match line {
+            None => alerts.extend(replay.tick(*at)),
+            Some(line) => {
+                let record = record(line, replay.source(&line.partition));
                 let (new, bad) = replay.push(&[record]);
                 alerts.extend(new);
                 rejects.extend(bad);
@@ -161,6 +186,13 @@ fn play(
         }
     }
     (alerts, rejects)
+}
+
+/// The key of the first alert that is expected, as it was written.
+fn expected_key(expected: &Expected) -> Option<Vec<String>> {
+    let Expected::Alerts(alerts) = expected else { return None };
+    let parts = alerts.first()?.get("key")?.as_array()?;
+    Some(parts.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).collect())
 }
 
 /// The event with the stream's time field in its unit; none if it has one, or cannot take it.

@@ -10,6 +10,7 @@ pub mod judge;
 pub mod r#match;
 pub mod normal;
 pub mod panes;
+pub mod size;
 pub mod state;
 pub mod suppress;
 pub mod table;
@@ -20,7 +21,7 @@ use std::fmt;
 use arrow::record_batch::RecordBatch;
 
 use crate::alert::{Blind, Finding};
-use crate::event::{Key, Slice, Timestamp};
+use crate::event::{Key, Slice, Timestamp, Value};
 
 /// One rule's memory in one partition.
 pub trait Detector: Send {
@@ -36,6 +37,12 @@ pub trait Detector: Send {
     fn load(&mut self, table: &RecordBatch) -> Result<(), StateError>;
     /// Forgets a key.
     fn forget(&mut self, key: Key);
+
+    /// What is known of the window that ends with a row just folded: names and values, for people who want to
+    /// know why nothing fired. Aggregates come first, in their order, without names.
+    fn look(&self, _key: Key, _rows: &Slice<'_>, _row: usize) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
 }
 
 /// What a fold found, and what it could not see.

@@ -83,6 +83,11 @@ impl<S> KeyTable<S> {
         Some(entry)
     }
 
+    /// What is remembered of a key.
+    pub fn get(&self, key: Key) -> Option<&Entry<S>> {
+        self.entries.get(&key)
+    }
+
     /// The entry of a key, as it is.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Entry<S>> {
         self.entries.get_mut(&key)

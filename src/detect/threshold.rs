@@ -16,7 +16,8 @@ use super::table::{Entry, KeyTable};
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy, Reason};
 use crate::event::time::SECOND;
-use crate::event::{Key, Limits, Micros, Slice, Timestamp};
+use crate::event::{Key, Limits, Micros, Slice, Timestamp, Value};
+use crate::rule::having::Scope as _;
 use crate::rule::{Clock, Rule, Threshold, Window};
 use crate::stats::distinct::Which;
 
@@ -67,11 +68,16 @@ impl ThresholdDetector {
         !self.plan.spec.on_event || matches!(self.plan.spec.window, Window::Tumbling(_))
     }
 
-    fn fold_row(&mut self, rows: &Slice<'_>, i: usize, found: &mut Found) {
-        let time = match self.clock {
+    /// The time of a row by the rule's clock.
+    fn time_of(&self, rows: &Slice<'_>, i: usize) -> Timestamp {
+        match self.clock {
             Clock::Event => rows.time(i),
             Clock::Arrival => rows.name(i).broker_time,
-        };
+        }
+    }
+
+    fn fold_row(&mut self, rows: &Slice<'_>, i: usize, found: &mut Found) {
+        let time = self.time_of(rows, i);
         let (key, now, index) = (rows.key(i), rows.now(i), self.plan.cut.index(time));
         let closes = self.closes();
         if closes && self.table.get_mut(key).is_some_and(|entry| entry.state.is_closed(index)) {
@@ -204,6 +210,23 @@ impl Detector for ThresholdDetector {
 
     fn forget(&mut self, key: Key) {
         self.table.remove(key);
+    }
+
+    fn look(&self, key: Key, rows: &Slice<'_>, row: usize) -> Vec<(&'static str, Value)> {
+        let Some(entry) = self.table.get(key) else { return Vec::new() };
+        let (cut, end) = (&self.plan.cut, self.time_of(rows, row));
+        let high = cut.index(end);
+        let view = View {
+            plan: &self.plan,
+            state: &entry.state,
+            key: &entry.values,
+            low: cut.low(high),
+            high,
+            end,
+            row: Some((rows, row)),
+            sorted: None,
+        };
+        (0..self.plan.spec.aggregates.len()).map(|at| ("", view.aggregate(at))).collect()
     }
 }
 

@@ -32,15 +32,15 @@ fn number(text: &str) -> Option<Timestamp> {
     }
     let whole: i64 = whole.parse().ok()?;
     let micros = format!("{fraction:0<6}").get(..6)?.parse::<i64>().ok()?;
-    let (year_2000, year_2100) = (946_684_800, 4_102_444_800);
-    let scales: [(i64, fn(i64, i64) -> i64); 4] = [
-        (1, |whole, micros| whole * SECOND + micros),
-        (1000, |whole, micros| whole * 1000 + micros / 1000),
-        (1_000_000, |whole, _| whole),
-        (1_000_000_000, |whole, _| whole / 1000),
-    ];
-    let (_, time) = scales.iter().find(|(scale, _)| (year_2000..year_2100).contains(&(whole / scale)))?;
-    Some(Timestamp(time(whole, micros)))
+    let unit = [1, 1000, 1_000_000, 1_000_000_000]
+        .into_iter()
+        .find(|unit| (946_684_800..4_102_444_800).contains(&(whole / unit)))?;
+    Some(Timestamp(match unit {
+        1 => whole * SECOND + micros,
+        1000 => whole * 1000 + micros / 1000,
+        1_000_000 => whole,
+        _ => whole / 1000,
+    }))
 }
 
 /// A date and a time of day with anything that may follow.

@@ -46,7 +46,7 @@ fn windowed(window: Window, on_event: bool) -> String {
 }
 
 /// A duration in its largest whole unit.
-fn span(micros: i64) -> String {
+pub fn span(micros: i64) -> String {
     let units =
         [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
     match units.iter().find(|(unit, _)| micros % unit == 0) {

@@ -137,7 +137,7 @@ impl Look {
     /// How much speaks for a field being the time of the event; not above 0 = too little.
     fn time_score(&self, column: &Column<'_>) -> i64 {
         let seen = &column.seen.time;
-        let percent = |part: u64, whole: u64| if whole == 0 { 0 } else { (part * 100 / whole) as i64 };
+        let percent = |part: u64, whole: u64| (part * 100).checked_div(whole).unwrap_or(0) as i64;
         let present = percent(column.seen.values(), self.events);
         let leaf = column.path.last().copied().map(super::words::snake).unwrap_or_default();
         let name = i64::from(says_time(&leaf));

@@ -216,7 +216,7 @@ pub fn epoch(value: f64) -> Option<(usize, Timestamp)> {
     let units: [(usize, f64); 4] = [(0, 1.0), (1, 1e3), (2, 1e6), (3, 1e9)];
     units.into_iter().find_map(|(unit, scale)| {
         let seconds = value / scale;
-        (FROM..TO).contains(&seconds).then(|| (unit, Timestamp((seconds * SECOND as f64) as i64)))
+        (FROM..TO).contains(&seconds).then_some((unit, Timestamp((seconds * SECOND as f64) as i64)))
     })
 }
 

@@ -37,7 +37,8 @@ pub fn shape(text: &str) -> Shape {
     if text.len() > 4096 {
         return if is_secret(text) { Shape::Secret } else { Shape::Other };
     }
-    let tests: [(Shape, fn(&str) -> bool); 8] = [
+    type Test = (Shape, fn(&str) -> bool);
+    let tests: [Test; 8] = [
         (Shape::Rfc3339, |text| Timestamp::parse_rfc3339(text).is_some()),
         (Shape::OtherTime, |text| Timestamp::parse_text(text).is_some()),
         (Shape::Ip, |text| text.parse::<IpAddr>().is_ok()),
