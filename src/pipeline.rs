@@ -249,19 +249,12 @@ pub fn detector(rule: &Arc<Rule>, limits: &Limits) -> Box<dyn Detector> {
     match &rule.kind {
         Kind::Match(spec) => Box::new(MatchDetector::new(rule, spec.having)),
         Kind::Threshold(spec) => Box::new(ThresholdDetector::new(rule, spec, limits)),
+        Kind::Baseline(spec) => Box::new(BaselineDetector::new(rule, spec, limits)),
     }
 }
 
 impl Slot {
     fn new(index: usize, rule: &Arc<Rule>, limits: &Limits) -> Slot {
-<<<<<<< HEAD
-        let detector: Box<dyn Detector> = match &rule.kind {
-            Kind::Match(spec) => Box::new(MatchDetector::new(rule, spec.having)),
-            Kind::Threshold(spec) => Box::new(ThresholdDetector::new(rule, spec, limits)),
-            Kind::Baseline(spec) => Box::new(BaselineDetector::new(rule, spec, limits)),
-        };
-=======
->>>>>>> 6971ce2 (explain: how a rule runs, and why it fired for a key or did not; replay shows alerts to people)
         Slot {
             index,
             rule: rule.clone(),

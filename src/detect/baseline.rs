@@ -15,14 +15,16 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 use self::judgement::{Basis, Source};
-use self::member::{Cohort, Member, Slot};
+pub use self::member::Member;
+use self::member::{Cohort, Slot};
 use super::codec::{Reader, Writer};
-use super::judge::Plan;
+use super::judge::{Plan, View};
 use super::table::KeyTable;
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Finding, FiredBy, Reason};
 use crate::event::time::SECOND;
 use crate::event::{Key, KeyHasher, Limits, Micros, Slice, Timestamp, Value};
+use crate::rule::having;
 use crate::rule::learned::{Baseline, Measure};
 use crate::rule::{Clock, Rule};
 
@@ -224,6 +226,45 @@ impl Detector for BaselineDetector {
 
     fn forget(&mut self, key: Key) {
         self.table.remove(key);
+    }
+
+    fn look(&self, key: Key, rows: &Slice<'_>, row: usize) -> Vec<(&'static str, Value)> {
+        let entry = self.table.get(key);
+        let member = entry.and_then(|entry| match &entry.state {
+            Slot::Member(member) => Some((&entry.values, member)),
+            Slot::Cohort(_) => None,
+        });
+        let value = match (&self.spec.measure, &self.plan, member) {
+            (Measure::Event(column), _, _) => rows.value(*column, row),
+            (Measure::Window(window), Some(plan), Some((key, member))) => {
+                let end = match self.rule.clock {
+                    Clock::Event => rows.time(row),
+                    Clock::Arrival => rows.name(row).broker_time,
+                };
+                let high = plan.cut.index(end);
+                let (low, row) = (plan.cut.low(high), Some((rows, row)));
+                let view = View { plan, state: &member.rows, key, low, high, end, row, sorted: None };
+                having::evaluate(&window.value, &view)
+            }
+            _ => Value::Null,
+        };
+        let cohort = self.spec.cohort.as_ref().map(|columns| cohort_key(rows, row, columns));
+        let lent = || match &self.table.get(cohort?)?.state {
+            Slot::Cohort(cohort) => Some(Basis { band: *cohort.normal.band()?, source: Source::Cohort }),
+            Slot::Member(_) => None,
+        };
+        let Some(Basis { band, source }) = member.and_then(|(_, member)| member.own()).or_else(lent) else {
+            return vec![("value", value), ("normal", Value::text("none yet: learning"))];
+        };
+        let whose = if source == Source::Own { "its own" } else { "its cohort's" };
+        vec![
+            ("value", value),
+            ("normal", Value::text(whose)),
+            ("expected", Value::float(band.expected)),
+            ("low", Value::float(band.low)),
+            ("high", Value::float(band.high)),
+            ("samples", Value::Int(i64::try_from(band.samples).unwrap_or(i64::MAX))),
+        ]
     }
 }
 

@@ -1,9 +1,11 @@
 //! How much memory the state of a key takes: for estimates, by the real types.
 
 use super::aggregate::Partial;
+use super::baseline::Member;
 use super::panes::{Cut, KeyState, Pane, Seen};
 use super::table::Entry;
 use crate::event::{Key, Limits, Timestamp, Value};
+use crate::rule::learned::{Baseline, Measure, Method};
 use crate::rule::{AggFunc, Kind, Rule, Threshold, Window};
 
 /// Bytes of one key.
@@ -25,7 +27,22 @@ pub fn per_key(rule: &Rule, limits: &Limits) -> Option<PerKey> {
     match &rule.kind {
         Kind::Match(_) => None,
         Kind::Threshold(spec) => Some(threshold(rule.key.len(), spec, limits)),
+        Kind::Baseline(spec) => Some(baseline(rule.key.len(), spec, limits)),
     }
+}
+
+/// What is learned of a key, and the rows of its open windows.
+fn baseline(parts: usize, spec: &Baseline, limits: &Limits) -> PerKey {
+    let rows = match &spec.measure {
+        Measure::Event(_) => PerKey { least: entry(parts), most: entry(parts) },
+        Measure::Window(window) => threshold(parts, &window.spec, limits),
+    };
+    let learned = match spec.method {
+        // The last values.
+        Method::Robust => spec.memory * size_of::<f64>(),
+        Method::Ewma | Method::Poisson => 0,
+    };
+    PerKey { least: rows.least + size_of::<Member>(), most: rows.most + size_of::<Member>() + learned }
 }
 
 /// The entry of a key in its table, with its timer.

@@ -10,6 +10,7 @@ use crate::detect::size;
 use crate::event::Limits;
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::conjuncts;
+use crate::rule::learned::{Baseline, Learn, Measure};
 use crate::rule::{Kind, Mode, Placement, Rule, Window};
 use crate::schema::Schema;
 use crate::schema::guess::thousands;
@@ -124,10 +125,7 @@ fn fires(rule: &Rule, schema: &Schema) -> String {
             format!("on each event that passes where{having}")
         }
         Kind::Threshold(threshold) => {
-            let over = match threshold.window {
-                Window::Sliding(length) => format!("the last {}", span(length)),
-                Window::Tumbling(length) => format!("each {} of the clock", span(length)),
-            };
+            let over = over(threshold.window);
             let having = sql.all(&conjuncts(&threshold.having));
             match threshold.on_event {
                 true => format!(
@@ -138,7 +136,53 @@ fn fires(rule: &Rule, schema: &Schema) -> String {
                 ),
             }
         }
+        Kind::Baseline(baseline) => learned(baseline, rule, &sql),
     }
+}
+
+fn over(window: Window) -> String {
+    match window {
+        Window::Sliding(length) => format!("the last {}", span(length)),
+        Window::Tumbling(length) => format!("each {} of the clock", span(length)),
+    }
+}
+
+fn learned(baseline: &Baseline, rule: &Rule, sql: &Sql<'_>) -> String {
+    let value = match &baseline.measure {
+        Measure::Event(column) => {
+            let node = rule.inputs.values.get(*column);
+            format!("`{}` of each event", node.map_or_else(String::new, |node| sql.text(node)))
+        }
+        Measure::Window(window) => format!("`{}` over {}", sql.text(&window.value), over(window.spec.window)),
+    };
+    let side = match (baseline.sides.high, baseline.sides.low) {
+        (true, false) => "above",
+        (false, true) => "below",
+        _ => "above or below",
+    };
+    let when = match (&baseline.measure, baseline.on_event.any()) {
+        (Measure::Event(_), _) => "on the event",
+        (_, true) => "on the event where it can only grow, and when the window closes",
+        (_, false) => "when the window closes",
+    };
+    let learn = match baseline.learn {
+        Learn::Values(n) => format!("{n} values"),
+        Learn::Span(length) => span(length),
+    };
+    let having = match baseline.having.as_const() {
+        Some(_) => String::new(),
+        None => format!(", and `{}`", sql.all(&conjuncts(&baseline.having))),
+    };
+    let often = baseline
+        .at_least
+        .map_or_else(String::new, |least| format!(", {} of the last {} times", least.hits, least.of));
+    let cohort =
+        if baseline.cohort.is_some() { "; until then by its cohort's normal" } else { "; silent until then" };
+    let method = format!("{:?}", baseline.method).to_lowercase();
+    format!(
+        "{when}, where {value} is {side} what is normal for the key ({method}, limit {}){having}{often}; learns for {learn}{cohort}",
+        baseline.limit
+    )
 }
 
 fn keeps(rule: &Arc<Rule>, keys: u64) -> String {

@@ -2,6 +2,7 @@
 
 use crate::event::Value;
 use crate::rule::expr::node::{Func, JsonStep, Node, Op};
+use crate::rule::learned::Measure;
 use crate::rule::{AggFunc, Aggregate, Kind, Rule};
 use crate::schema::Schema;
 
@@ -26,6 +27,7 @@ impl<'a> Sql<'a> {
             Op::Const(value) => constant(value),
             Op::Column(column) => self.schema.column_name(*column).to_owned(),
             Op::Aggregate(at) => self.aggregate(*at),
+            Op::Learned(what) => what.name().to_owned(),
             Op::Input(column) => {
                 self.rule.inputs.values.get(*column).map_or_else(String::new, |node| self.text(node))
             }
@@ -55,8 +57,6 @@ impl<'a> Sql<'a> {
             // What makes types fit is no news; what the author asked for reads the same without it.
             Op::Cast => arg(0),
             Op::Call(func) => call(func, list()),
-            #[allow(unreachable_patterns, reason = "operations of later kinds are shown by their names")]
-            other => format!("{other:?}({})", list().join(", ")),
         }
     }
 
@@ -143,7 +143,15 @@ impl<'a> Sql<'a> {
             Kind::Threshold(threshold) => {
                 threshold.aggregates.get(at).map_or_else(String::new, |aggregate| self.aggregated(aggregate))
             }
-            _ => String::new(),
+            Kind::Baseline(baseline) => match &baseline.measure {
+                Measure::Window(window) => window
+                    .spec
+                    .aggregates
+                    .get(at)
+                    .map_or_else(String::new, |aggregate| self.aggregated(aggregate)),
+                Measure::Event(_) => String::new(),
+            },
+            Kind::Match(_) => String::new(),
         }
     }
 
@@ -176,8 +184,6 @@ impl<'a> Sql<'a> {
             AggFunc::Min => format!("min({arg})"),
             AggFunc::Max => format!("max({arg})"),
             AggFunc::Values(n) => format!("values({arg}, {n})"),
-            #[allow(unreachable_patterns, reason = "aggregates of later versions are shown by their names")]
-            other => format!("{other:?}({arg})").to_lowercase(),
         };
         let filter = aggregate.filter.and_then(|bit| self.rule.inputs.steps.get(bit as usize));
         match filter {

@@ -24,7 +24,7 @@ use crate::files::{Files, Framing, Line, inputs};
 use crate::pipeline::detector;
 use crate::rule::expr::compile::Compiled;
 use crate::rule::expr::node::{Node, Op};
-use crate::rule::{Clock, Placement, Rule, RuleSet};
+use crate::rule::{Clock, Kind, Placement, Rule, RuleSet};
 use crate::runtime::replay::Replay;
 use crate::schema::Schema;
 
@@ -227,6 +227,10 @@ impl<'a> Trace<'a> {
             let values: Vec<Value> = parts.iter().map(|part| value_at(part, row)).collect();
             if !is_key(&values, self.key) {
                 self.other(&values);
+                // Others teach the cohort whose normal the key may borrow.
+                if matches!(self.rule.kind, Kind::Baseline(_)) {
+                    self.row(&own, row);
+                }
                 continue;
             }
             let seen = self.row(&own, row);
@@ -268,9 +272,14 @@ impl<'a> Trace<'a> {
         let (rule, limits) = (self.rule, &self.limits);
         let detector = self.detectors.entry(partition).or_insert_with(|| detector(rule, limits));
         let mut found = Found::default();
-        detector.fold(&slice, slice.now(0), &mut found);
         let key: Key = slice.key(0);
+        // A normal is that of before the event, which is judged first and learned then; all else is of after it.
+        let before = detector.look(key, &slice, 0);
+        detector.fold(&slice, slice.now(0), &mut found);
         seen.known = detector.look(key, &slice, 0);
+        if let (Kind::Baseline(_), Some(value)) = (&self.rule.kind, seen.known.first().cloned()) {
+            seen.known = std::iter::once(value).chain(before.into_iter().skip(1)).collect();
+        }
         seen.steps = slice.steps(0);
         seen.found = findings(&found);
         seen

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::describe::HEAD;
-use super::sql::{Sql, constant};
+use super::sql::Sql;
 use super::trace::{Seen, Traced, cut, plain};
 use crate::event::{Timestamp, Value};
 use crate::rule::expr::node::{Node, Op};
@@ -98,7 +98,7 @@ fn known(seen: &Seen, rule: &Rule, sql: &Sql<'_>) -> String {
                     Some(name) => name.to_owned(),
                     None => sql.written(at),
                 };
-                format!("{name} {}", cut(&constant(value), 60))
+                format!("{name} {}", cut(&plain(value), 60))
             });
             shown.collect::<Vec<_>>().join(", ")
         }
@@ -135,9 +135,8 @@ fn verdict(traced: &Traced, rule: &Rule, sql: &Sql<'_>, name: &str) -> String {
     }
     match &rule.kind {
         Kind::Match(_) => format!("{} where, and having was never true", passes(passing.len())),
-        Kind::Threshold(threshold) => of_threshold(&passing, rule, threshold, sql),
-        #[allow(unreachable_patterns, reason = "kinds of later versions")]
-        _ => format!("{} where, and nothing was found", passes(passing.len())),
+        Kind::Threshold(threshold) => of_threshold(&passing, threshold, sql),
+        Kind::Baseline(_) => of_baseline(&passing),
     }
 }
 
@@ -175,7 +174,7 @@ impl Scope for Known<'_> {
     }
 }
 
-fn of_threshold(passing: &[&Seen], rule: &Rule, threshold: &Threshold, sql: &Sql<'_>) -> String {
+fn of_threshold(passing: &[&Seen], threshold: &Threshold, sql: &Sql<'_>) -> String {
     let mut never = Vec::new();
     for part in conjuncts(&threshold.having) {
         let mut reads_key = false;
@@ -196,9 +195,44 @@ fn of_threshold(passing: &[&Seen], rule: &Rule, threshold: &Threshold, sql: &Sql
                 .to_owned()
         }
         (false, _) => {
-            let _ = rule;
             "each part of the condition was true at some time, but never all at once".to_owned()
         }
+    }
+}
+
+/// How near a value came to the edge of its normal.
+fn of_baseline(passing: &[&Seen]) -> String {
+    let known = |seen: &Seen, name: &str| {
+        seen.known.iter().find(|(known, _)| *known == name).and_then(|(_, value)| number(value))
+    };
+    let measured = passing.iter().filter_map(|seen| {
+        let (value, expected) = (known(seen, "value")?, known(seen, "expected")?);
+        let (low, high) = (known(seen, "low").unwrap_or(f64::MIN), known(seen, "high").unwrap_or(f64::MAX));
+        let part = if value >= expected {
+            (value - expected) / (high - expected)
+        } else {
+            (expected - value) / (expected - low)
+        };
+        Some((part, value, expected, low, high, seen.time))
+    });
+    let Some((part, value, expected, low, high, time)) = measured.max_by(|a, b| a.0.total_cmp(&b.0)) else {
+        return format!("{} where, and it was still learning what is normal", passes(passing.len()));
+    };
+    let band = format!("expected {}, normal {} to {}", short(expected), short(low), short(high));
+    match part > 1.0 {
+        true => format!(
+            "the value left its normal ({} at {time}; {band}), but what else is asked for did not hold, or the side does not matter",
+            short(value)
+        ),
+        false => format!("the value never left its normal: nearest {} at {time}; {band}", short(value)),
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(int) => Some(*int as f64),
+        Value::Float(float) => Some(*float),
+        _ => None,
     }
 }
 
@@ -207,11 +241,6 @@ fn best(passing: &[&Seen], part: &Node, threshold: &Threshold, sql: &Sql<'_>) ->
     let text = sql.text(part);
     let (Some(value), Some(limit)) = (part.args.first(), part.args.get(1).and_then(Node::as_const)) else {
         return format!("`{text}` was never true");
-    };
-    let number = |value: &Value| match value {
-        Value::Int(int) => Some(*int as f64),
-        Value::Float(float) => Some(*float),
-        _ => None,
     };
     let rising = matches!(part.op, Op::Ge | Op::Gt);
     let falling = matches!(part.op, Op::Le | Op::Lt);
@@ -249,11 +278,7 @@ fn missing(value: &Node, limit: &Value, op: &Op, reached: f64, threshold: &Thres
     let value = if value.op == Op::Cast { value.args.first()? } else { value };
     let Op::Aggregate(at) = value.op else { return None };
     let counts = threshold.aggregates.get(at).is_some_and(|aggregate| aggregate.func == AggFunc::Count);
-    let limit = match limit {
-        Value::Int(int) => *int as f64,
-        Value::Float(float) => *float,
-        _ => return None,
-    };
+    let limit = number(limit)?;
     let needed = if *op == Op::Gt { limit.floor() + 1.0 } else { limit.ceil() };
     counts.then_some((needed - reached) as i64).filter(|more| *more > 0)
 }
