@@ -73,7 +73,7 @@ fn a_near_miss_says_how_near_it_was() {
     let verdict = text.lines().find(|line| line.starts_with("verdict")).unwrap();
     assert!(verdict.contains("never reached `"), "{text}");
     assert!(verdict.contains("highest 5 at 2025-06-02T08:00:20.000Z"), "{text}");
-    assert!(verdict.ends_with("One more event before 2025-06-02T08:01:00.000Z would have fired"), "{text}");
+    assert!(verdict.ends_with("1 more before 2025-06-02T08:01:00.000Z would have fired"), "{text}");
 }
 
 #[test]

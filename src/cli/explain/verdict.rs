@@ -258,26 +258,21 @@ fn best(passing: &[&Seen], part: &Node, threshold: &Threshold, sql: &Sql<'_>) ->
     if let Some(more) = missing(value, limit, &part.op, reached, threshold)
         && let Some(until) = leaves(passing, at, threshold)
     {
-        let events = if more == 1 { "one more event".to_owned() } else { format!("{more} more events") };
-        out.push_str(&format!(". {events} before {until} would have fired", events = capital(&events)));
+        out.push_str(&format!(". {more} more before {until} would have fired"));
     }
     out
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn short(number: f64) -> String {
     if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.3}") }
 }
 
-/// How many events a count lacked.
+/// How much a count or sum lacked.
 fn missing(value: &Node, limit: &Value, op: &Op, reached: f64, threshold: &Threshold) -> Option<i64> {
     let value = if value.op == Op::Cast { value.args.first()? } else { value };
     let Op::Aggregate(at) = value.op else { return None };
-    let counts = threshold.aggregates.get(at).is_some_and(|aggregate| aggregate.func == AggFunc::Count);
+    let counted = [AggFunc::Count, AggFunc::CountDistinct, AggFunc::Sum];
+    let counts = threshold.aggregates.get(at).is_some_and(|aggregate| counted.contains(&aggregate.func));
     let limit = number(limit)?;
     let needed = if *op == Op::Gt { limit.floor() + 1.0 } else { limit.ceil() };
     counts.then_some((needed - reached) as i64).filter(|more| *more > 0)
