@@ -145,7 +145,8 @@ fn read_file(
     }
     let (lines, whole) = read(Framing::Lines, most)?;
     let is_json = |line: &Line| {
-        line.reject.is_none() && serde_json::from_slice::<serde::de::IgnoredAny>(&line.payload).is_ok()
+        let text = line.payload.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line.payload);
+        line.reject.is_none() && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
     };
     if lines.first().is_none_or(is_json) {
         return Ok((lines, whole, Framing::Lines));
@@ -168,7 +169,10 @@ fn no_json(name: &str, first: Option<&Line>) -> String {
     let bytes = first.map_or(&[][..], |line| line.payload.as_slice());
     let head = String::from_utf8_lossy(bytes.get(..200.min(bytes.len())).unwrap_or_default()).into_owned();
     let commas = head.matches([',', ';', '\t']).count();
-    let advice = if head.starts_with("Obj\u{1}") || head.starts_with("PAR1") || head.contains('\u{fffd}') {
+    let advice = if head.starts_with("Obj\u{1}")
+        || head.starts_with("PAR1")
+        || head.contains(['\0', '\u{fffd}'])
+    {
         "it looks binary (Avro, Parquet, Protobuf …): write it as JSON first".to_owned()
     } else if head.trim_start().starts_with('<') {
         "it looks like XML: write it as JSON first".to_owned()

@@ -202,7 +202,7 @@ impl<'l> Guessed<'l> {
         let others: Vec<&str> =
             columns.left_out.iter().filter(|left| !left.secret).map(|left| left.path.as_str()).collect();
         if !others.is_empty() {
-            line("left out", &format!("{} (only null so far, or without a name)", shorten(&others)));
+            line("left out", &format!("{} (the schema says why)", shorten(&others)));
         }
         for column in &columns.all {
             if let Some(doubt) = &column.doubt {

@@ -1,13 +1,15 @@
 //! Explanations of shipped rules, as they are printed.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
 /// The rule over lines of its stream, by the verb itself.
 fn explained(rule: &str, key: Option<&str>, lines: &str) -> String {
-    let folder =
-        std::env::temp_dir().join(format!("fleetwarden-explain-{}-{}", std::process::id(), lines.len()));
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("fleetwarden-explain-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let args = |input: Vec<String>| ExplainArgs {

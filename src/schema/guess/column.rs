@@ -102,6 +102,9 @@ impl<'p> Walk<'p> {
         let scalars = seen.ints + seen.floats + seen.big + seen.bools;
         let secret_name = names_secret(&name) && seen.values() > scalars;
         let secret_texts = seen.of_shape(Shape::Secret) * 2 > seen.texts.max(1);
+        if node.doubled > 0 {
+            return self.leave_out(path, "stands twice in one event, which would reject the record", false);
+        }
         if seen.values() == 0 {
             return self.leave_out(path, "only null so far", false);
         }

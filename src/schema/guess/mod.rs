@@ -13,9 +13,12 @@ use serde_json::value::RawValue;
 
 pub use self::column::{Column, Columns, LeftOut, plural, share, thousands};
 pub use self::profile::{Place, Profile, Seen};
-use self::shape::{Shape, says_time};
+use self::shape::says_time;
 use super::FieldType;
 use crate::alert::EntityType;
+
+/// The longest text that may be a partition key.
+const KEY_BYTES: usize = 64;
 
 /// One record to look at.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +180,7 @@ impl Look {
         let fits = |column: &&Column<'_>| {
             matches!(column.kind, FieldType::Text | FieldType::Int | FieldType::Ip)
                 && column.seen.values() * 100 >= self.events * 99
+                && column.seen.longest <= KEY_BYTES
         };
         let able = || (0..).zip(&columns.all).filter(|(_, column)| fits(column));
         let equal = able()
@@ -193,9 +197,9 @@ impl Look {
             distinct >= 4 * self.partitions && values >= 2 * distinct && column.seen.key.strays == 0
         };
         if self.partitions > 1 {
-            let (column, _) = able().filter(|(_, column)| keeps(column)).min_by_key(|(at, column)| {
-                (column.entity != Some(EntityType::Vehicle), column.entity.is_none(), *at)
-            })?;
+            let (column, _) = able()
+                .filter(|(_, column)| keeps(column))
+                .min_by_key(|(at, column)| (unlike_key(column), *at))?;
             let why = format!("each value in one of {} partitions only", self.partitions);
             return Some(KeyGuess { column, why, sure: true });
         }
@@ -205,10 +209,15 @@ impl Look {
     }
 }
 
-impl Guess<'_> {
-    /// Whether the shape of a column's texts is an e-mail address, for test events.
-    pub fn is_email(&self, column: &Column<'_>) -> bool {
-        column.seen.of_shape(Shape::Email) * 2 > column.seen.texts.max(1)
+/// How little a field is like a partition key: vehicles first, then what is called an id or names somebody.
+fn unlike_key(column: &Column<'_>) -> u8 {
+    let is_id = ["id", "key", "vin"].iter().any(|end| column.name.rsplit('_').next() == Some(end));
+    match column.entity {
+        Some(EntityType::Vehicle) => 0,
+        Some(EntityType::User) => 1,
+        _ if is_id => 1,
+        Some(_) => 2,
+        None => 3,
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Node {
     by_name: HashMap<String, usize>,
     /// There are more members than are told apart, or they lie too deep.
     pub closed: bool,
+    /// Events in which the member stands twice.
+    pub doubled: u64,
+    /// The last object of the parent that had it.
+    last: u64,
     /// The values here.
     pub seen: Seen,
 }
@@ -69,6 +73,8 @@ pub struct Seen {
     pub text_lists: u64,
     /// Other lists.
     pub lists: u64,
+    /// Bytes of the longest text.
+    pub longest: usize,
     /// Smallest and largest number.
     pub range: Option<(f64, f64)>,
     /// Forms of texts, by [`Shape`].
@@ -142,6 +148,7 @@ impl Seen {
 
     fn text(&mut self, text: &str, place: &Place<'_>) {
         self.texts += 1;
+        self.longest = self.longest.max(text.len());
         let shape = shape(text);
         if let Some(count) = self.shapes.get_mut(shape as usize) {
             *count += 1;
@@ -331,6 +338,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Walk { node, nodes, place, depth } = self;
         node.seen.objects += 1;
+        let object = node.seen.objects;
         while let Some(name) = map.next_key::<String>()? {
             let known = node.by_name.get(&name).copied();
             let at = match known {
@@ -345,6 +353,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
             };
             match at.and_then(|at| node.children.get_mut(at)) {
                 Some(child) => {
+                    child.doubled += u64::from(child.last == object);
+                    child.last = object;
                     map.next_value_seed(Walk { node: child, nodes, place, depth: depth + 1 })?;
                 }
                 None => {

@@ -121,6 +121,16 @@ fn a_schema_comes_of_whatever_there_is() {
 }
 
 #[test]
+fn members_that_stand_twice_are_left_out() {
+    let (text, schema) = guessed(&[r#"{"a":1,"b":{"c":1,"c":2,"d":3},"a":2}"#, r#"{"a":1,"b":{"d":3}}"#]);
+    assert_eq!(kinds(&schema), [("b_d", FieldType::Int)]);
+    assert!(
+        text.contains("# a: stands twice in one event") && text.contains("# b.c: stands twice"),
+        "{text}"
+    );
+}
+
+#[test]
 fn lists_of_events_are_opened() {
     let (_, schema) = guessed(&[r#"{"Records":[{"a":1},{"a":2}]}"#, r#"{"Records":[{"a":3}]}"#]);
     assert_eq!(
