@@ -56,10 +56,7 @@ pub fn run(args: &ExplainArgs) -> Exit {
         Err(exit) => return exit,
     };
     match explain(args, &loaded) {
-        Ok(text) => {
-            print!("{text}");
-            Exit::Ok
-        }
+        Ok(text) => super::print(text),
         Err(message) => fail(&message),
     }
 }

@@ -65,7 +65,7 @@ fn init(args: &InitArgs) -> Result<Exit, String> {
     let guessed = Guessed::new(&name, &look, &looked, args.kafka.topic.as_deref())?;
     looked.date(&guessed.schema);
     let decoded = looked.decode(&guessed.schema);
-    print!("{}", guessed.report(&looked, &decoded));
+    super::print(guessed.report(&looked, &decoded));
     let tried = Tried::new(&guessed, &looked)?;
     let brokers = args.kafka.settings()?.map(|settings| settings.brokers);
     let files = [
@@ -77,8 +77,8 @@ fn init(args: &InitArgs) -> Result<Exit, String> {
         (tried.path.clone(), tried.text.clone()),
     ];
     let written = write(&args.dir, &files, args.force)?;
-    println!("{}", told(&written, &tried));
-    print!("{}", next(args, &name, &looked, &guessed.schema));
+    let next = next(args, &name, &looked, &guessed.schema);
+    super::print(format!("{}\n{next}", told(&written, &tried)));
     let failed = tried.failed > 0 || decoded.rejected() * 1000 > decoded.records;
     Ok(if failed { Exit::Findings } else { Exit::Ok })
 }

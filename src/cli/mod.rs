@@ -14,7 +14,7 @@ pub mod schema;
 mod show;
 pub mod test;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -196,6 +196,16 @@ pub fn color(stream: &impl IsTerminal) -> bool {
 /// `1 rule`, `2 rules`.
 pub fn number(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Prints to stdout; a reader that has seen enough (`| head`) is no error.
+pub fn print(text: impl AsRef<[u8]>) -> Exit {
+    match std::io::stdout().write_all(text.as_ref()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot print: {error}"))
+        }
+        _ => Exit::Ok,
+    }
 }
 
 /// Prints an error that is not about a rule.

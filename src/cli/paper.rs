@@ -1,6 +1,6 @@
 //! What is printed about the program itself: completions for shells, manual pages.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use clap::CommandFactory as _;
@@ -12,7 +12,7 @@ use super::{Cli, Exit, fail};
 pub fn completions(shell: Shell) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "fleetwarden", &mut text);
-    print(&text)
+    super::print(&text)
 }
 
 /// Prints the manual page; with a folder, writes it there, and one of each verb.
@@ -22,7 +22,7 @@ pub fn man(out: Option<&Path>) -> Exit {
         None => {
             let mut text = Vec::new();
             match clap_mangen::Man::new(Cli::command()).render(&mut text) {
-                Ok(()) => print(&text),
+                Ok(()) => super::print(&text),
                 Err(error) => failed(error),
             }
         }
@@ -34,13 +34,5 @@ pub fn man(out: Option<&Path>) -> Exit {
                 Err(error) => failed(error),
             }
         }
-    }
-}
-
-/// To stdout; a reader that has seen enough is no error.
-fn print(text: &[u8]) -> Exit {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&format!("cannot print: {error}")),
-        _ => Exit::Ok,
     }
 }

@@ -59,8 +59,7 @@ fn infer(args: &InferArgs) -> Result<Exit, String> {
     looked.date(&guessed.schema);
     let decoded = looked.decode(&guessed.schema);
     eprint!("{}", guessed.report(&looked, &decoded));
-    print!("{}", guessed.source.text);
-    Ok(Exit::Ok)
+    Ok(super::print(&guessed.source.text))
 }
 
 /// What is to be looked at.
