@@ -165,7 +165,8 @@ mod tests {
     fn two_lines_say_who_and_what() {
         let shown = line(&alert(), false);
         let expected = "1970-01-01T00:01:00.000Z  CRITICAL  mass-lockout                          \
-                        user a-\u{fffd}[2J77   ▲ raised from high\n  One actor immobilises many vehicles · count_distinct_vin 38";
+                        user a-\u{fffd}[2J77   ▲ raised from high\n  One actor \
+                        immobilises many vehicles · count_distinct_vin 38";
         assert_eq!(shown, expected);
         assert!(line(&alert(), true).contains("\x1b[1;31mCRITICAL\x1b[0m"));
     }

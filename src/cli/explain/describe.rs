@@ -103,14 +103,21 @@ fn runs(rule: &Rule, schema: &Schema) -> String {
     let mode = if rule.mode == Mode::Shadow { " · in shadow: counts, and sends nothing" } else { "" };
     let partition_key = schema.key.map(|key| schema.column_name(key));
     let place = match (rule.placement, &rule.kind, partition_key) {
-        (Placement::Partition, Kind::Match(_), _) => "in the partition (it looks at one event at a time)".to_owned(),
-        (Placement::Partition, _, Some(key)) => format!("in the partition (its key holds {key}, by which the stream is partitioned)"),
+        (Placement::Partition, Kind::Match(_), _) => {
+            "in the partition (it looks at one event at a time)".to_owned()
+        }
+        (Placement::Partition, _, Some(key)) => {
+            format!("in the partition (its key holds {key}, by which the stream is partitioned)")
+        }
         (Placement::Partition, _, None) => "in the partition".to_owned(),
         (Placement::Exchange, _, Some(key)) => format!(
-            "over all partitions together (its key lacks {key}, by which the stream is partitioned): live, on a topic of one partition only"
+            "over all partitions together (its key lacks {key}, by which the stream is partitioned): live, on \
+             a topic of one partition only"
         ),
         (Placement::Exchange, _, None) => {
-            "over all partitions together (the stream is partitioned by no field): live, on a topic of one partition only".to_owned()
+            "over all partitions together (the stream is partitioned by no field): live, on a topic of one \
+             partition only"
+                .to_owned()
         }
     };
     format!("{place}{mode}")
@@ -180,7 +187,8 @@ fn learned(baseline: &Baseline, rule: &Rule, sql: &Sql<'_>) -> String {
         if baseline.cohort.is_some() { "; until then by its cohort's normal" } else { "; silent until then" };
     let method = format!("{:?}", baseline.method).to_lowercase();
     format!(
-        "{when}, where {value} is {side} what is normal for the key ({method}, limit {}){having}{often}; learns for {learn}{cohort}",
+        "{when}, where {value} is {side} what is normal for the key ({method}, limit {}){having}{often}; \
+         learns for {learn}{cohort}",
         baseline.limit
     )
 }

@@ -189,14 +189,15 @@ fn of_threshold(passing: &[&Seen], threshold: &Threshold, sql: &Sql<'_>) -> Stri
     }
     let held = passing.iter().any(|seen| having::holds(&threshold.having, &Known(seen)));
     match (held, threshold.on_event) {
-        (true, true) => format!("{} where and the condition held, but nothing was said", passes(passing.len())),
+        (true, true) => {
+            format!("{} where and the condition held, but nothing was said", passes(passing.len()))
+        }
         (true, false) => {
-            "the condition held in between, but it is judged when a window closes: it was not true then, or none has closed"
+            "the condition held in between, but it is judged when a window closes: it was not true then, or \
+             none has closed"
                 .to_owned()
         }
-        (false, _) => {
-            "each part of the condition was true at some time, but never all at once".to_owned()
-        }
+        (false, _) => "each part of the condition was true at some time, but never all at once".to_owned(),
     }
 }
 
@@ -221,7 +222,8 @@ fn of_baseline(passing: &[&Seen]) -> String {
     let band = format!("expected {}, normal {} to {}", short(expected), short(low), short(high));
     match part > 1.0 {
         true => format!(
-            "the value left its normal ({} at {time}; {band}), but what else is asked for did not hold, or the side does not matter",
+            "the value left its normal ({} at {time}; {band}), but what else is asked for did not hold, or \
+             the side does not matter",
             short(value)
         ),
         false => format!("the value never left its normal: nearest {} at {time}; {band}", short(value)),

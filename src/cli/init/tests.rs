@@ -92,7 +92,8 @@ fn what_is_no_json_is_said_with_what_to_do() {
 #[test]
 fn a_pretty_printed_file_is_one_record() {
     let folder = Folder::new("pretty");
-    let text = "{\n  \"Records\": [\n    { \"eventTime\": \"2025-06-02T07:59:58Z\", \"n\": 1 },\n    { \"n\": 2 }\n  ]\n}\n";
+    let text = "{\n  \"Records\": [\n    { \"eventTime\": \"2025-06-02T07:59:58Z\", \"n\": 1 },\n\
+                    { \"n\": 2 }\n  ]\n}\n";
     let looked = look::files("x", &[folder.file("trail.json", text)], None).unwrap();
     assert_eq!((looked.framing, looked.lines.len(), looked.look().events), (Framing::File, 1, 2));
 }
