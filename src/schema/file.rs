@@ -18,13 +18,15 @@
 //! |---|---|---|
 //! | `type` | `string int float bool timestamp ip strings json`; `json`: any, kept as text | required |
 //! | `path` | where it stands: names with dots between them, or a list of names | the column's name |
-//! | `unit` | of a timestamp `s ms us ns rfc3339 text` (required; `text`: other forms, UTC where no zone is said); of all else free text | none |
+//! | `unit` | of a timestamp `s ms us ns rfc3339 text` (required); of all else free text | none |
 //! | `doc` | one line for people | none |
 //! | `normalize` | of a string: `trim`, `upper`, `lower`, applied in this order | none |
 //! | `entity` | whom it names: `vehicle user ip certificate service` | none |
 //! | `class` | how sensitive it is: `vin location person none` | `none` |
 //! | `min` | of a number: what is smaller is NULL, counted | none |
 //! | `values` | of a string: the texts it can have, for hints | none |
+//!
+//! A timestamp of unit `text` is one in another form: `Timestamp::parse_text` says which; without a zone it is UTC.
 //!
 //! Unknown keys are errors, so are two fields of one path, and a path that leads through another field,
 //! unless that is `json`.

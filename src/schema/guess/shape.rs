@@ -187,69 +187,73 @@ pub fn names_secret(name: &str) -> bool {
     SECRET.contains(last) || SECRET.contains(&joined.as_str()) || joined == "tokenvalue"
 }
 
+/// Names of the time of an event.
+const SURE: [&str; 16] = [
+    "ts",
+    "timestamp",
+    "time",
+    "event_time",
+    "eventtime",
+    "datetime",
+    "date_time",
+    "occurred_at",
+    "event_timestamp",
+    "event_ts",
+    "ts_event",
+    "date",
+    "event_date",
+    "logged_at",
+    "time_stamp",
+    "recorded_at",
+];
+/// Words of other times.
+const AGAINST: [&str; 26] = [
+    "exp",
+    "expires",
+    "expire",
+    "expiry",
+    "expiration",
+    "valid",
+    "before",
+    "after",
+    "birth",
+    "born",
+    "creation",
+    "updated",
+    "modified",
+    "deadline",
+    "next",
+    "until",
+    "end",
+    "ended",
+    "iat",
+    "nbf",
+    "issue",
+    "issued",
+    "last",
+    "previous",
+    "scheduled",
+    "due",
+];
+/// Words of some time.
+const PERHAPS: [&str; 12] = [
+    "ts",
+    "timestamp",
+    "time",
+    "date",
+    "at",
+    "when",
+    "epoch",
+    "ms",
+    "millis",
+    "datetime",
+    "created",
+    "received",
+];
+
 /// How much a name speaks for being the time of an event: 3 surely, 1 perhaps, 0 says nothing, below 0 speaks
 /// against it.
 pub fn says_time(name: &str) -> i32 {
-    const SURE: [&str; 16] = [
-        "ts",
-        "timestamp",
-        "time",
-        "event_time",
-        "eventtime",
-        "datetime",
-        "date_time",
-        "occurred_at",
-        "event_timestamp",
-        "event_ts",
-        "ts_event",
-        "date",
-        "event_date",
-        "logged_at",
-        "time_stamp",
-        "recorded_at",
-    ];
-    const AGAINST: [&str; 26] = [
-        "exp",
-        "expires",
-        "expire",
-        "expiry",
-        "expiration",
-        "valid",
-        "before",
-        "after",
-        "birth",
-        "born",
-        "creation",
-        "updated",
-        "modified",
-        "deadline",
-        "next",
-        "until",
-        "end",
-        "ended",
-        "iat",
-        "nbf",
-        "issue",
-        "issued",
-        "last",
-        "previous",
-        "scheduled",
-        "due",
-    ];
-    const PERHAPS: [&str; 12] = [
-        "ts",
-        "timestamp",
-        "time",
-        "date",
-        "at",
-        "when",
-        "epoch",
-        "ms",
-        "millis",
-        "datetime",
-        "created",
-        "received",
-    ];
     let words: Vec<&str> = name.split('_').collect();
     if words.iter().any(|word| AGAINST.contains(word)) {
         return -3;

@@ -88,7 +88,10 @@ fn names_that_sql_cannot_read_get_the_checkers_substitute() {
 #[test]
 fn maps_are_kept_whole() {
     let lines: Vec<String> = (0..50)
-        .map(|i| format!("{{\"by_vin\":{{\"XFWESWMHASL{i:06}\":{{\"n\":{i}}}}},\"deep\":{{\"a\":{{\"b\":{{\"c\":1}}}}}}}}"))
+        .map(|i| {
+            let map = format!("{{\"XFWESWMHASL{i:06}\":{{\"n\":{i}}}}}");
+            format!("{{\"by_vin\":{map},\"deep\":{{\"a\":{{\"b\":{{\"c\":1}}}}}}}}")
+        })
         .collect();
     let (text, schema) = guessed(&lines);
     assert_eq!(kinds(&schema), [("by_vin", FieldType::Json), ("deep_a_b_c", FieldType::Int)]);
@@ -222,7 +225,8 @@ proptest! {
 
     #[test]
     fn any_members_make_a_schema_that_loads(names in prop::collection::vec("\\PC{0,12}", 1..6), text in "\\PC{0,20}") {
-        let members: Vec<String> = names.iter().map(|name| format!("{}:{}", serde_json::json!(name), serde_json::json!(text))).collect();
+        let text = serde_json::json!(text);
+        let members: Vec<String> = names.iter().map(|name| format!("{}:{text}", serde_json::json!(name))).collect();
         guessed(&[format!("{{{}}}", members.join(","))]);
     }
 }

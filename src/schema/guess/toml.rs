@@ -144,7 +144,8 @@ impl Guess<'_> {
             out.push_str(&format!("{:width$} = {{ {} }}{why}\n", column.name, field(column)));
         }
         if self.columns.all.is_empty() {
-            out.push_str("nothing = { type = \"json\", doc = \"No field has had a value yet: describe yours here\" }\n");
+            let doc = "No field has had a value yet: describe yours here";
+            out.push_str(&format!("nothing = {{ type = \"json\", doc = \"{doc}\" }}\n"));
         }
         if !self.columns.left_out.is_empty() {
             out.push_str("\n# Left out:\n");
@@ -170,7 +171,9 @@ fn head(look: &Look, from: &str) -> String {
         plural(look.events, "event"),
         plural(look.records, "record")
     );
-    out.push_str("# Keys of a field: type, path, unit, entity, class, normalize, min, values, doc. Removing a line is safe.\n");
+    out.push_str(
+        "# Keys of a field: type, path, unit, entity, class, normalize, min, values, doc. Any line may go.\n",
+    );
     if look.unreadable > 0 {
         let why = look.unreadable_why.as_deref().unwrap_or_default();
         out.push_str(&format!(
