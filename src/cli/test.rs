@@ -98,13 +98,14 @@ impl Outcome {
         };
         let steps = notation::parse(&test.events, &test.name).steps;
         let lines = lines(&steps, &rule.stream, schemas);
-        let (alerts, rejects) = play(&lines, Arc::new(alone), schemas);
+        let alone = Arc::new(alone);
+        let (alerts, rejects) = play(&lines, alone.clone(), schemas);
         let rows = compare(&test.alerts, &alerts);
         let mut outcome = Outcome { rejects, rows, why: None };
         if alerts.is_empty() && !outcome.passed() {
             let until = lines.last().map_or(START, |(at, _)| *at);
             let lines: Vec<Line> = lines.into_iter().filter_map(|(_, line)| line).collect();
-            outcome.why = why(rules, schemas, &rule, expected_key(&test.alerts), &lines, until);
+            outcome.why = why(&alone, schemas, &rule, expected_key(&test.alerts), &lines, until);
         }
         outcome
     }

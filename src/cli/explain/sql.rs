@@ -183,6 +183,8 @@ impl<'a> Sql<'a> {
             AggFunc::Avg => format!("avg({arg})"),
             AggFunc::Min => format!("min({arg})"),
             AggFunc::Max => format!("max({arg})"),
+            AggFunc::StdDev => format!("stddev({arg})"),
+            AggFunc::Percentile(part) => format!("percentile({arg}, {})", f64::from(*part) / 100.0),
             AggFunc::Values(n) => format!("values({arg}, {n})"),
         };
         let filter = aggregate.filter.and_then(|bit| self.rule.inputs.steps.get(bit as usize));
@@ -211,6 +213,15 @@ fn call(func: &Func, mut args: Vec<String>) -> String {
         Func::RegexpLike(pattern) => {
             args.push(quoted(pattern));
             "regexp_like"
+        }
+        Func::Lookup(question) => {
+            let shape = &question.table.shape;
+            let column = question.column.and_then(|column| shape.columns.get(column));
+            let table = &question.table.name;
+            let name = column.map_or_else(|| table.clone(), |(column, _)| format!("{table}.{column}"));
+            args.truncate(shape.key.len());
+            args.insert(0, quoted(&name));
+            "lookup"
         }
         other => return format!("{}({})", snake(&format!("{other:?}")), args.join(", ")),
     };

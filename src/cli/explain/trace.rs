@@ -171,7 +171,7 @@ impl<'a> Trace<'a> {
         key: &'a [String],
         limits: &Limits,
     ) -> Result<Trace<'a>, String> {
-        let alone = Arc::new(rules.only(&rule.info.id, schemas));
+        let alone = Arc::new(rules.only(&rule.info.id, &[], schemas));
         let projection = alone.scans.get(&rule.stream).map(|scan| scan.projection()).unwrap_or_default();
         let compile = |nodes: &[Node]| nodes.iter().map(Compiled::new).collect::<Result<Vec<_>, _>>();
         Ok(Trace {

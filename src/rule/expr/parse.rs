@@ -36,10 +36,8 @@ use crate::rule::AggFunc;
 use crate::rule::file::{Span, Text};
 use crate::rule::lookup::Lookups;
 use crate::schema::Schema;
-pub use call::parse_network;
+pub use call::{json_path, parse_network};
 use convert::Converter;
-
-pub use self::call::{json_path, parse_network};
 
 /// How deep reading may go. Each level takes a few frames of the stack.
 const MAX_NESTING: usize = 60;

@@ -74,7 +74,8 @@ fn mixed_types_are_kept_as_text_and_said() {
 
 #[test]
 fn names_that_sql_cannot_read_get_the_checkers_substitute() {
-    let line = r#"{"user":"a","end":1,"Größe":2,"a.b":3,"x-y":4,"x y":5,"event_time":"soon","":6,"select":{"from":1}}"#;
+    let line = r#"{"user":"a","end":1,"Größe":2,"a.b":3,"x-y":4,"x y":5,"event_time":"soon","":6,
+        "select":{"from":1}}"#;
     let (text, schema) = guessed(&[line]);
     let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(
