@@ -108,6 +108,11 @@ impl Converter<'_, '_> {
 
     /// `IS NOT DISTINCT FROM`.
     pub fn same(&mut self, expr: &Expr, left: &Expr, right: &Expr) -> Option<Node> {
+        // The parser takes everything behind these words for the right side, whatever binds weaker too.
+        if let Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } = right {
+            let hint = "put brackets around it: `(x IS DISTINCT FROM y) AND …`";
+            return self.wrong(expr, "what follows IS DISTINCT FROM is read as part of it", hint);
+        }
         let [a, b] = self.pair(left, right)?;
         if a.kind == Type::List {
             return self.wrong(expr, "lists cannot be compared", "`array_has(list, text)`");

@@ -110,6 +110,11 @@ fn operators_keep_their_shape() {
     reads("diagnostics", "ecu IS NOT NULL", "(not (isnull ecu))");
     reads("diagnostics", "ecu IS DISTINCT FROM 'a'", "(not (same ecu 'a'))");
     reads("diagnostics", "'a' IS NOT DISTINCT FROM ecu", "(same ecu 'a')");
+    reads(
+        "telemetry",
+        "(charging IS DISTINCT FROM TRUE) AND speed > 1.0",
+        "(and (not (same charging true)) (gt speed 1.0))",
+    );
     reads("diagnostics", "ecu NOT LIKE 'B%'", "(not (like(\"b%\") ecu))");
     reads("telemetry", "charging IS NOT TRUE", "(not (istrue charging))");
     reads("telemetry", "charging IS FALSE", "(istrue (not charging))");
@@ -276,6 +281,8 @@ fn forms_that_are_not_ours_are_explained() {
     fails("diagnostics", "count(*) OVER () > 1", &["OVER"]);
     fails("diagnostics", "time > INTERVAL '1' DAY", &["INTERVAL"]);
     fails("diagnostics", "ecu ~ 'x'", &["regexp_like"]);
+    fails("telemetry", "charging IS DISTINCT FROM TRUE AND speed > 1", &["put brackets around it"]);
+    fails("telemetry", "charging IS NOT DISTINCT FROM TRUE OR speed > 1", &["put brackets around it"]);
     fails("diagnostics", "ecu LIKE vin", &["literal pattern"]);
     fails("diagnostics", "ecu == 'x' && service = 1", &["&&"]);
     fails("diagnostics", "service & 1 = 1", &["operator &"]);
