@@ -81,8 +81,8 @@ impl Demo {
     fn start(args: &DemoArgs) -> Result<Demo, Error> {
         let began = Instant::now();
         let schemas = schema::built_in();
-        let rules = rules(&schemas)?;
         let sample = Sample::load(&schemas)?;
+        let rules = rules(&schemas, &sample.streams())?;
         let kafka = Mock::start()?;
         let read: Vec<(Arc<str>, String)> = sample
             .streams()
@@ -211,16 +211,19 @@ impl Verdict {
     }
 }
 
-/// An alert belongs to an attack of its rule and key, once that has begun.
+/// An alert belongs to an attack that may be told by its rule and key, once that has begun.
 fn matches(attack: &Attack, alert: &Alert, clock: &sample::Clock) -> bool {
     let key: Vec<serde_json::Value> = alert.key.iter().map(crate::event::Value::json).collect();
-    attack.rule == alert.rule.id
-        && attack.key == key
+    attack.told_by.contains(&(alert.rule.id.clone(), key))
         && alert.broker_time >= clock.at(attack.start).minus(1000)
 }
 
-fn rules(schemas: &[Arc<Schema>]) -> Result<RuleSet, Error> {
-    let loaded = rule::load(&shipped::files(), schemas);
+/// The shipped rules of these streams: they lie in a folder for each.
+fn rules(schemas: &[Arc<Schema>], streams: &[Arc<str>]) -> Result<RuleSet, Error> {
+    let mut files = shipped::files();
+    files
+        .retain(|file| file.source.path.split('/').nth(1).is_some_and(|f| streams.iter().any(|s| **s == *f)));
+    let loaded = rule::load(&files, schemas);
     let mut errors = loaded.problems.iter().filter(|p| p.gravity == crate::diagnostic::Gravity::Error);
     match errors.next() {
         Some(problem) => Err(Error::new(format!("{}: {}", problem.file, problem.message))),

@@ -5,8 +5,8 @@
     python3 generate.py --check    writes nothing; fails if the files are not what it would write
 
 A line is a record in its envelope: {"_t": broker time in ms, "_p": partition, "_o": offset, "v": record}. `truth.jsonl`
-has a line for each attack: the rule that must find it, the key of its alerts, the broker times of its first and last
-record. Nothing else in the files may raise an alert. One seed, nothing but the standard library: the same files
+has a line for each attack: the rule that must find it, the key of its alerts, other rules that tell of it too, the
+broker times of its first and last record. Nothing else in the files may raise an alert. One seed, nothing but the standard library: the same files
 everywhere.
 """
 
@@ -60,9 +60,9 @@ class Attacks:
     def __init__(self):
         self.lines = []
 
-    def add(self, stream, rule, key, entity, start, end, story):
+    def add(self, stream, rule, key, entity, start, end, story, also=()):
         self.lines.append({
-            "id": "", "stream": stream, "rule": rule, "key": key, "entity": {"type": entity[0], "value": entity[1]},
+            "id": "", "stream": stream, "rule": rule, "key": key, "also": also, "entity": {"type": entity[0], "value": entity[1]},
             "start_ms": START_MS + int(start), "end_ms": START_MS + int(end), "story": story,
         })
 
@@ -279,13 +279,13 @@ def diagnostics(rng, cars, attacks):
         count = 1 if event_id == 103 else rng.choice([1, 1, 2, 7, 30])
         log.add(at, report(vins.pop() if event_id == 103 else rng.choice(vins), at, "GW", event_id, name, count))
 
-    rule = "uds-seed-key-bruteforce"
+    rule, slow = "uds-seed-key-bruteforce", "uds-invalid-key-repeated"
     end = brute_force(log, targets[0], "BCM", 6_400, 700, 9)
     attacks.add("diagnostics", rule, [targets[0], "BCM"], ("vehicle", targets[0]), 6_400, end,
-                "nine wrong keys for the body computer in six seconds, over the air")
+                "nine wrong keys for the body computer in six seconds, over the air", [[slow, [targets[0]]]])
     end = brute_force(log, targets[1], "GW", 16_300, 600, 8, found=True)
     attacks.add("diagnostics", rule, [targets[1], "GW"], ("vehicle", targets[1]), 16_300, end,
-                "eight wrong keys for the gateway, then the right one, then a write")
+                "eight wrong keys for the gateway, then the right one, then a write", [[slow, [targets[1]]]])
     log.add(22_800, report(targets[2], 22_800, "ADAS", 103, "SEV_UDS_SECURITY_ACCESS_FAILED", 64))
     attacks.add("diagnostics", rule, [targets[2], "ADAS"], ("vehicle", targets[2]), 22_800, 22_800,
                 "one report of the car's own intrusion detection that stands for 64 failures")

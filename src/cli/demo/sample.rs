@@ -22,10 +22,8 @@ const TRUTH: &str = include_str!("../../../testdata/demo/truth.jsonl");
 /// One attack of the recording.
 #[derive(Clone, Debug)]
 pub struct Attack {
-    /// The rule that must find it.
-    pub rule: String,
-    /// The key of its alerts.
-    pub key: Vec<Json>,
+    /// The rules that may tell of it, the one that must first, each with the key of its alerts.
+    pub told_by: Vec<(String, Vec<Json>)>,
     /// When it begins, by the recording's clock.
     pub start: Timestamp,
     /// One line for people.
@@ -37,6 +35,9 @@ pub struct Attack {
 struct Truth {
     rule: String,
     key: Vec<Json>,
+    /// Other rules that see the same attack.
+    #[serde(default)]
+    also: Vec<(String, Vec<Json>)>,
     start_ms: i64,
     story: String,
 }
@@ -96,8 +97,7 @@ impl Sample {
             .lines()
             .map(|line| {
                 serde_json::from_str(line).map(|truth: Truth| Attack {
-                    rule: truth.rule,
-                    key: truth.key,
+                    told_by: [vec![(truth.rule, truth.key)], truth.also].concat(),
                     start: Timestamp::from_millis(truth.start_ms),
                     story: truth.story,
                 })
