@@ -9,10 +9,11 @@
 //!
 //! A value of another type than its field's, or one below its minimum, is NULL and counted; an absent one and
 //! `null` are NULL. `seed` walks the record, `value` reads one value, `rows` are the columns, `strict` says
-//! what is no record, `plan` is a schema made ready. `probe` finds the time of a record that is not decoded,
+//! what is no record, `plan` is a schema made ready, `line` makes JSON of log lines. `probe` finds the time of a record that is not decoded,
 //! or cannot be.
 
 mod fast;
+mod line;
 mod plan;
 pub mod probe;
 mod rows;
@@ -35,7 +36,7 @@ use self::plan::Plan;
 use self::seed::{Memory, Reading};
 use self::strict::Fault;
 use crate::event::{EventBatch, EventName, Limits, PartitionId, Record, Reject, RejectReason, Timestamp};
-use crate::schema::{BUILT_IN, Schema, arrow_type};
+use crate::schema::{BUILT_IN, Format, Schema, arrow_type};
 
 /// Decodes records of one stream into one batch.
 pub struct JsonDecoder {
@@ -127,6 +128,9 @@ impl JsonDecoder {
 
     /// Reads one record; `position` is its place in what the worker was handed.
     pub fn push(&mut self, record: &Record<'_>, position: u32) {
+        if self.read_line(record, position) {
+            return;
+        }
         if let Err(fault) = self.read(record, position) {
             self.rejects.push(Reject {
                 source: record.source,
@@ -143,6 +147,15 @@ impl JsonDecoder {
     /// How many records the quick reading has left so far: those that are rejected.
     pub fn reread(&self) -> u64 {
         self.reread
+    }
+
+    /// Reads a record that is no JSON yet; false if it is to be read, or rejected, as it came.
+    fn read_line(&mut self, record: &Record<'_>, position: u32) -> bool {
+        if self.schema.format == Format::Json || record.payload.len() > self.limits.record_bytes {
+            return false;
+        }
+        let Some(payload) = line::rewritten(self.schema.format, record.payload) else { return false };
+        self.read(&Record { payload: &payload, ..*record }, position).is_ok()
     }
 
     fn read(&mut self, record: &Record<'_>, position: u32) -> Result<(), Fault> {

@@ -33,6 +33,7 @@ fn stream(name: &str, key: Option<usize>, fields: Vec<Field>) -> Arc<Schema> {
         time: None,
         key,
         records: Vec::new(),
+        format: Default::default(),
         dedup: None,
         fields,
     })

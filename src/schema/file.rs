@@ -6,6 +6,7 @@
 //! time    = "ts"                               # the field that is the event time; default: broker time
 //! key     = "vin"                              # the field that records are partitioned by; default: none
 //! records = "Records"                          # path of a record's events; default: a record is an event
+//! format  = "json"                             # or "kafka_authorizer": its log lines are taken apart
 //! dedup   = { by = ["vin", "seq"], for = "1h" }   # the fields that together name an event, and for how long
 //!
 //! [fields]                                     # a line a column, in this order
@@ -37,12 +38,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::words::{among, is_name, refuse};
-use super::{Class, Dedup, Field, FieldType, Normalize, Schema, TimeUnit};
+use super::{Class, Dedup, Field, FieldType, Format, Normalize, Schema, TimeUnit};
 use crate::alert::EntityType;
 use crate::diagnostic::{Diagnostic, Gravity, Source, suggest};
 use crate::event::time::parse_duration;
 
-const TOP_KEYS: [&str; 7] = ["doc", "topic", "time", "key", "records", "dedup", "fields"];
+const TOP_KEYS: [&str; 8] = ["doc", "topic", "time", "key", "records", "format", "dedup", "fields"];
 const FIELD_KEYS: [&str; 9] =
     ["type", "path", "unit", "doc", "normalize", "entity", "class", "min", "values"];
 const TYPES: [&str; 8] = ["string", "int", "float", "bool", "timestamp", "ip", "strings", "json"];
@@ -54,6 +55,7 @@ const UNITS: [(&str, TimeUnit); 6] = [
     ("rfc3339", TimeUnit::Rfc3339),
     ("text", TimeUnit::Text),
 ];
+const FORMATS: [(&str, Format); 2] = [("json", Format::Json), ("kafka_authorizer", Format::KafkaAuthorizer)];
 const NORMALIZE: [(&str, Normalize); 3] =
     [("trim", Normalize::Trim), ("upper", Normalize::Upper), ("lower", Normalize::Lower)];
 const CLASSES: [(&str, Class); 4] =
@@ -125,6 +127,7 @@ impl Reader<'_> {
             time: None,
             key: None,
             records,
+            format: self.word(top, "format", &FORMATS).map_or(Format::Json, |(format, _)| format),
             dedup: None,
             fields: read.into_iter().map(|read| read.field).collect(),
         };

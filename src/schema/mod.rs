@@ -34,10 +34,22 @@ pub struct Schema {
     /// Path of the array that holds the events of one record, e.g. `Records`; empty = one record is one
     /// event.
     pub records: Vec<String>,
+    /// How a record is written.
+    pub format: Format,
     /// Retransmissions are recognised by these fields (accepted; used by a later version).
     pub dedup: Option<Dedup>,
     /// Declared fields, in the order of the file.
     pub fields: Vec<Field>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    #[default]
+    Json,
+    /// JSON too, but a line of Kafka's authorizer log, or a record that holds one, is taken apart.
+    KafkaAuthorizer,
 }
 
 /// How retransmissions are recognised.

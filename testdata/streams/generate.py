@@ -11,6 +11,7 @@ use every field of their schema. One seed, nothing but the standard library: the
 """
 
 import base64
+import datetime
 import json
 import pathlib
 import random
@@ -30,9 +31,9 @@ class Log:
     def __init__(self, key):
         self.key, self.records = key, []
 
-    def add(self, at, arrives=None, **value):
+    def add(self, at, arrives=None, line=False, **value):
         value = {name: what for name, what in value.items() if what is not None}
-        value = {"ts": START_MS + int(at), **value}
+        value = {"ts": START_MS + int(at), **value} if not line else value
         self.records.append((int(arrives or at + 40), len(self.records), value))
 
     def lines(self):
@@ -264,7 +265,13 @@ def kafka_audit(world, log):
         rule = "DefaultDeny" if decision == "Denied" else "MatchingAcl(acl=" + principal + ")"
         message = (f"Principal = {principal} is {decision} {word} = {spelled} from host = {host} on resource = "
                    f"{kind}:LITERAL:{name} for request = {request} with resourceRefCount = 1")
-        log.add(world.time(0, 24), cluster="cars-old" if old else "cars", broker=f"kafka-{n % 3}",
+        at, cluster = world.time(0, 24), "cars-old" if old else "cars"
+        if n % 6 == 1:  # a shipper that sends the line alone
+            wall = datetime.datetime.fromtimestamp((START_MS + int(at)) / 1000, datetime.timezone.utc)
+            line = f"[{wall:%Y-%m-%d %H:%M:%S},{int(at) % 1000:03}] {'INFO' if decision == 'Denied' else 'DEBUG'} {message}"
+            log.add(at, line=True, cluster=cluster, broker=f"kafka-{n % 3}", log=f"{line} (kafka.authorizer.logger)")
+            continue
+        log.add(at, cluster=cluster, broker=f"kafka-{n % 3}",
                 level="INFO" if decision == "Denied" else "DEBUG", message=message + ("" if old else f" based on rule {rule}"),
                 principal=principal, decision=decision, operation=spelled, host=host, resource_type=kind,
                 pattern_type="LITERAL", resource=name, request=request, resource_ref_count=1,

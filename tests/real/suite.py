@@ -47,6 +47,7 @@ workers = 2
 brokers           = "{brokers}"
 group             = "{group}"
 dead_letter_topic = "{dead_letters}"
+unplaced          = "skip"
 
 [kafka.consumer]
 "session.timeout.ms" = {session}
@@ -111,7 +112,8 @@ class Fleetwarden(Process):
         self.url = f"http://127.0.0.1:{self.http}"
         self.copy = folder / "alerts.ndjson"
         rules = folder / "rules"
-        shutil.copytree(ROOT / "rules", rules)
+        for stream in TOPICS:
+            shutil.copytree(ROOT / "rules" / stream, rules / stream)
         shutil.copytree(ROOT / "tests/real/rules", rules / "real")
         self.rules = rules
         self.kafka, self.opensearch, self.collector = kafka, opensearch, collector

@@ -44,6 +44,7 @@ fn schema() -> Arc<Schema> {
         time: None,
         key: Some(0),
         records: Vec::new(),
+        format: Default::default(),
         dedup: None,
         fields: FIELDS.into_iter().map(field).collect(),
     })
