@@ -65,6 +65,7 @@ const FILES: &[(&str, &str)] = &files![
     "rules/kafka_audit/topic-or-group-deleted.toml",
     "rules/kafka_audit/unusual-denials.toml",
     "rules/kafka_audit/vehicle-data-read-by-nobody-in-particular.toml",
+    "rules/kafka_audit/vehicle-data-read-by-unlisted-principal.toml",
     "rules/ota/_shared.toml",
     "rules/ota/artifact-with-two-hashes.toml",
     "rules/ota/campaign-without-second-person.toml",

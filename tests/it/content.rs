@@ -10,7 +10,7 @@ use fleetwarden::cli::test::Outcome;
 use fleetwarden::diagnostic::{Diagnostic, Gravity};
 use fleetwarden::encode::plain;
 use fleetwarden::event::{Limits, PartitionId, Record, Timestamp};
-use fleetwarden::rule::{Loaded, RuleFile, shipped};
+use fleetwarden::rule::{Loaded, Placement, RuleFile, shipped};
 use fleetwarden::runtime::replay::Replay;
 use fleetwarden::schema::{self, Schema};
 use serde_json::Value as Json;
@@ -48,6 +48,9 @@ fn the_shipped_rules_are_whole() {
         let info = &rule.info;
         assert!(rule.suppress.is_some() && !info.r155.is_empty() && !info.attack.is_empty(), "{}", info.id);
         assert!(!info.triage.is_empty() && !info.blind_spots.is_empty() && info.risk > 0, "{}", info.id);
+        let together = rule.placement == Placement::Exchange;
+        let told = info.blind_spots.contains("looks at all partitions together");
+        assert_eq!(together, told, "{}: its blind spots say where it runs", info.id);
         // The matrix of threats to vehicles has little to say about back ends.
         let back_end = ["cloudtrail", "identity", "kafka_audit", "api_gateway"].contains(&&*info.stream);
         assert!(!info.atm.is_empty() || back_end, "{}", info.id);
