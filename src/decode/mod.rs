@@ -9,8 +9,8 @@
 //!
 //! A value of another type than its field's, or one below its minimum, is NULL and counted; an absent one and
 //! `null` are NULL. `seed` walks the record, `value` reads one value, `rows` are the columns, `strict` says
-//! what is no record, `plan` is a schema made ready, `line` makes JSON of log lines. `probe` finds the time of a record that is not decoded,
-//! or cannot be.
+//! what is no record, `plan` is a schema made ready, `line` makes JSON of log lines. `probe` finds the
+//! time of a record that is not decoded, or cannot be.
 
 mod fast;
 mod line;
