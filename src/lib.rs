@@ -19,5 +19,6 @@ pub mod pipeline;
 pub mod rule;
 pub mod runtime;
 pub mod schema;
+pub mod secret;
 pub mod sink;
 pub mod stats;

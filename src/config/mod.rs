@@ -3,8 +3,10 @@
 //! Says what was asked for. Whether the topics exist, whether a sink answers, what the rules mean: others
 //! find out.
 
+mod credentials;
 mod hide;
 mod limits;
+mod paths;
 mod read;
 mod shape;
 mod substitute;

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::shape::Shaping;
-use super::{Config, substitute};
+use super::{Config, credentials, paths, substitute};
 use crate::diagnostic::{Diagnostic, Gravity, Source};
 use crate::kafka;
 
@@ -45,12 +45,12 @@ pub(super) fn read(
         problems.push(problem(source, one.span, one.message, one.hint));
     }
     client_settings(source, root.get_ref(), &mut problems);
+    credentials::look(source, folder, root.get_ref(), &mut problems);
     let config = Shaping { source, filled: &filled, problems: &mut problems }.config(root);
     problems.sort_by_key(|p| (p.span.start, p.span.end));
     match config {
         Some(mut config) if problems.is_empty() => {
-            config.rules = folder.join(&config.rules);
-            config.schemas = config.schemas.map(|schemas| folder.join(schemas));
+            paths::start_at(folder, &mut config);
             Ok(config)
         }
         _ => Err(problems),

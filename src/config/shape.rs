@@ -191,6 +191,7 @@ fn harmless(path: &[&str]) -> bool {
     match path {
         ["workers"] | ["limits" | "log", _] => true,
         ["kafka", key] => ["start", "unplaced", "missing_topics"].contains(key),
+        ["kafka", "sasl", key] => *key == "mechanism",
         ["streams", _, key] => *key == "enabled",
         ["sinks", _, key] => {
             ["type", "timeout", "gzip", "max_bytes", "batch", "raw", "template"].contains(key)

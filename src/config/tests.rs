@@ -205,6 +205,13 @@ fn the_shipped_configuration_is_one() {
     let folder = std::env::temp_dir().join(format!("fleetwarden-shipped-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("secrets")).unwrap();
     std::fs::write(folder.join("secrets/opensearch-password"), "x").unwrap();
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/wire/tls");
+    for (from, to) in
+        [("client-ca.pem", "ca.pem"), ("client.pem", "client.pem"), ("client.key", "client.key")]
+    {
+        std::fs::copy(tls.join(from), folder.join("secrets").join(format!("kafka-{to}"))).unwrap();
+        std::fs::copy(tls.join(from), folder.join("secrets").join(format!("siem-{to}"))).unwrap();
+    }
     let source = Source { text: uncommented, ..source };
     let all = |name: &str| env(name).or(Some("x".into()));
     let read = read::read(&source, &folder, &all);

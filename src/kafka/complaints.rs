@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::explain;
+use super::{explain, security};
 
 /// How long a kind of complaint is kept quiet after it has been said.
 const QUIET: Duration = Duration::from_secs(60);
@@ -35,7 +35,10 @@ impl Complaints {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.state().down = true,
             _ => {}
         }
-        self.say(&kind(error), reason);
+        match security::explain(reason) {
+            Some(known) => self.say(&known.message, &format!("{}; {reason}", known.hint)),
+            None => self.say(&kind(error), reason),
+        }
     }
 
     /// Something else.

@@ -9,6 +9,7 @@ pub mod excerpt;
 pub mod letter;
 pub mod mock;
 pub mod producer;
+pub mod security;
 pub mod settings;
 pub mod topics;
 
@@ -23,6 +24,7 @@ pub use consumer::{Consumer, Message, Note, Polled};
 pub use excerpt::{Excerpt, Part, Taken};
 pub use letter::Letter;
 pub use producer::{Outcome, Producer};
+pub use security::{Mechanism, Sasl, Tls};
 pub use settings::{MissingTopics, Raw, Settings, Start, Unplaced};
 pub use topics::{Cluster, TopicInfo};
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
 
 use super::Error;
+use super::security::{self, Sasl, Tls};
 
 /// The `[kafka]` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +35,12 @@ pub struct Settings {
     /// What start-up does while a topic to read does not exist.
     #[serde(default)]
     pub missing_topics: MissingTopics,
+    /// Encryption, and certificates; none = neither.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// User and password; none = neither.
+    #[serde(default)]
+    pub sasl: Option<Sasl>,
     /// librdkafka settings of every client.
     #[serde(default)]
     pub settings: Raw,
@@ -167,6 +174,8 @@ pub(super) fn config_error(error: &KafkaError) -> Error {
             Error::new(format!("librdkafka refuses \"{key}\": {}", lower_first(&description)))
                 .hint(format!("all settings: {known}"))
         }
+        // Files are read when a client is made.
+        KafkaError::ClientCreation(why) => security::unfit(why),
         other => Error::new(lower_first(&other.to_string())),
     }
 }
@@ -189,6 +198,8 @@ impl Settings {
             start: Start::default(),
             unplaced: Unplaced::default(),
             missing_topics: MissingTopics::default(),
+            tls: None,
+            sasl: None,
             settings: Raw::default(),
             consumer: Raw::default(),
             producer: Raw::default(),
@@ -203,6 +214,9 @@ impl Settings {
         config.set("reconnect.backoff.max.ms", "2000");
         config.set("topic.metadata.refresh.interval.ms", "60000");
         config.set_log_level(RDKafkaLogLevel::Info);
+        for (key, value) in security::settings(self.tls.as_ref(), self.sasl.as_ref()) {
+            config.set(key, value);
+        }
         config
     }
 

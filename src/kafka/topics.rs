@@ -2,8 +2,8 @@
 //! writes their timestamps; and the one topic that is made if it is missing.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
@@ -11,15 +11,22 @@ use rdkafka::admin::{
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::consumer::log;
 use super::settings::config_error;
-use super::{Error, Settings, Topics, explain};
+use super::{Error, Settings, Topics, explain, security};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often one looks whether something is known already of a question that has no answer yet.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How long other brokers may take to answer where one refuses us.
+const OTHERS: Duration = Duration::from_secs(2);
 
 /// A topic that a stream reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,22 +60,62 @@ impl TopicInfo {
     }
 }
 
-struct Context;
+/// What is heard on the way to the brokers: the last trouble that says something.
+#[derive(Default)]
+struct Context(Mutex<Option<Heard>>);
+
+#[derive(Clone)]
+struct Heard {
+    reason: String,
+    /// Whether waiting does not help.
+    is_final: bool,
+}
+
+impl Context {
+    fn hear(&self, is_final: bool, reason: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What only somebody can mend says more than that brokers are down.
+        if is_final || heard.as_ref().is_none_or(|heard| !heard.is_final) {
+            *heard = Some(Heard { reason: reason.to_string(), is_final });
+        }
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Some reasons come as a line alone.
+        if facility == "FAIL" {
+            self.hear(security::is_final(RDKafkaErrorCode::BrokerTransportFailure, message), message);
+        }
         log(level, facility, message);
     }
 
     // What fails is said by the question that failed.
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "kafka", "{error}: {reason}");
+        match error.rdkafka_error_code() {
+            // The reasons came before.
+            None | Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            Some(code) => self.hear(security::is_final(code, reason), reason),
+        }
     }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// A client that asks, and runs its questions on `handle`. Not to be used from within that runtime.
 pub struct Cluster<'a> {
     client: AdminClient<Context>,
+    /// Asks for metadata: unlike the other, it hears why a broker is not reached.
+    scout: BaseProducer<Context>,
     settings: &'a Settings,
     handle: &'a tokio::runtime::Handle,
 }
@@ -76,9 +123,10 @@ pub struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &'a Settings, handle: &'a tokio::runtime::Handle) -> Result<Cluster<'a>, Error> {
-        let client =
-            settings.admin_config().create_with_context(Context).map_err(|error| config_error(&error))?;
-        Ok(Cluster { client, settings, handle })
+        let failed = |error: KafkaError| config_error(&error);
+        let client = settings.admin_config().create_with_context(Context::default()).map_err(failed)?;
+        let scout = settings.admin_config().create_with_context(Context::default()).map_err(failed)?;
+        Ok(Cluster { client, scout, settings, handle })
     }
 
     /// All topics that streams read, sorted by stream, also those that do not exist. An error means that
@@ -100,11 +148,7 @@ impl<'a> Cluster<'a> {
 
     /// How many partitions a topic has; none if it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
-        let metadata = self.client.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| {
-            let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), explain);
-            Error::new(format!("no answer from Kafka at {}: {why}", self.settings.brokers))
-                .hint("is it running, and is `brokers` right? TLS and passwords go into [kafka.settings]")
-        })?;
+        let metadata = self.metadata(topic)?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
         match found.error() {
             None => Ok(Some(found.partitions().len()).filter(|n| *n > 0)),
@@ -114,6 +158,41 @@ impl<'a> Cluster<'a> {
                 Err(Error::new(format!("topic \"{topic}\": {why}")))
             }
         }
+    }
+
+    /// Asks until somebody answers, or until it is clear that nobody will.
+    fn metadata(&self, topic: &str) -> Result<Metadata, Error> {
+        let mut end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.scout.client().fetch_metadata(Some(topic), GLANCE);
+            // Also so that an answer that fails at once is not asked for in a circle.
+            self.scout.poll(GLANCE / 10);
+            let error = match answer {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            let heard = self.scout.context().heard();
+            if heard.as_ref().is_some_and(|heard| heard.is_final) {
+                end = end.min(Instant::now() + OTHERS);
+            }
+            if Instant::now() >= end {
+                return Err(self.unanswered(&error, heard));
+            }
+        }
+    }
+
+    fn unanswered(&self, error: &KafkaError, heard: Option<Heard>) -> Error {
+        let brokers = &self.settings.brokers;
+        let reason = heard.map(|heard| heard.reason).unwrap_or_default();
+        if let Some(known) = security::explain(&reason) {
+            return Error::new(format!("no answer from Kafka at {brokers}: {} ({reason})", known.message))
+                .hint(known.hint);
+        }
+        let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), explain);
+        let why = if reason.is_empty() { why } else { reason };
+        Error::new(format!("no answer from Kafka at {brokers}: {why}")).hint(
+            "is it running, and is `brokers` right? Encryption and passwords: [kafka.tls], [kafka.sasl]",
+        )
     }
 
     /// Best effort: a cluster that does not tell leaves it unknown.

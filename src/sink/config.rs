@@ -9,6 +9,7 @@ use reqwest::Url;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::event::time::parse_duration;
+use crate::secret::Secret;
 
 /// The settings of one sink; `type` says which kind it is.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -67,6 +68,12 @@ pub struct ElasticConfig {
     /// Certificates in PEM that are trusted, instead of those of the system.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Our own certificate in PEM, then those that vouch for it; for servers that ask for one.
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key in PEM, not encrypted.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
     /// For one request as a whole. Too small: a busy server never finishes one; too big: a hung one is
     /// noticed late.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
@@ -111,6 +118,12 @@ pub struct SplunkConfig {
     /// Certificates in PEM that are trusted, instead of those of the system.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Our own certificate in PEM, then those that vouch for it; for servers that ask for one.
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key in PEM, not encrypted.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
     /// For one request as a whole, as for the other servers.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
@@ -176,35 +189,6 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let micros = parse_duration(&text).and_then(|micros| u64::try_from(micros).ok());
     micros.map(Duration::from_micros).ok_or_else(|| D::Error::custom("not a duration such as \"30s\""))
-}
-
-/// A text that must not be seen: neither `Debug` nor `Display` show it.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text itself, for the one place that sends it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// The address of a server, without credentials in it: addresses stand in logs.

@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use super::http::{self, Answer, Broken, send, with_body};
 use super::{Attempt, ElasticConfig, Item, Outcome, Sink, Trouble, template};
 use crate::encode::{Envelope, ecs};
+use crate::secret::Secret;
 
 /// A body from this size on is split once when the connection breaks: some servers close it where others say
 /// 413.
@@ -39,7 +40,8 @@ impl Elastic {
     /// Checks the settings and reads the certificates; contacts nobody.
     pub fn open(config: &ElasticConfig) -> Result<Elastic, String> {
         check(config)?;
-        let client = http::client(&config.url, config.ca_file.as_deref(), config.timeout)?;
+        let files = http::Files { ca: &config.ca_file, cert: &config.cert_file, key: &config.key_file };
+        let client = http::client(&config.url, files, config.timeout)?;
         Ok(Elastic { client, config: config.clone(), max_bytes: config.max_bytes.get(), prepared: false })
     }
 
@@ -51,9 +53,7 @@ impl Elastic {
                 Some(value) => request.header(AUTHORIZATION, value),
                 None => request,
             },
-            (None, Some(user)) => {
-                request.basic_auth(user, self.config.password.as_ref().map(super::Secret::expose))
-            }
+            (None, Some(user)) => request.basic_auth(user, self.config.password.as_ref().map(Secret::expose)),
             (None, None) => request,
         }
     }
@@ -62,7 +62,7 @@ impl Elastic {
     async fn prepare(&mut self) -> Result<(), Trouble> {
         let name = &self.config.index;
         let path = format!("_index_template/{name}");
-        let known = send(self.request(Method::GET, &path)).await.map_err(Broken::retry)?;
+        let known = send(self.request(Method::GET, &path)).await.map_err(Broken::trouble)?;
         let version = known.json().and_then(|body| {
             body.pointer("/index_templates/0/index_template/version").and_then(Json::as_u64)
         });
@@ -72,7 +72,7 @@ impl Elastic {
                 let body = template::template(name).to_string();
                 let put =
                     self.request(Method::PUT, &path).header(CONTENT_TYPE, "application/json").body(body);
-                let answer = send(put).await.map_err(Broken::retry)?;
+                let answer = send(put).await.map_err(Broken::trouble)?;
                 if answer.status != 200 {
                     return Err(answer.template_trouble(name));
                 }
@@ -107,7 +107,7 @@ impl Elastic {
                     whole = false;
                     limit = bulk.body.len() / 2;
                 }
-                Err(broken) => return Err(broken.retry()),
+                Err(broken) => return Err(broken.trouble()),
             }
         }
     }

@@ -8,6 +8,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value as Json, json};
 
 use super::{ElasticConfig, Item};
@@ -196,7 +198,7 @@ pub fn breaking(limit: usize) -> (String, Arc<Mutex<usize>>) {
     let count = broken.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            if !take(stream.unwrap(), limit) {
+            if !take(&mut stream.unwrap(), limit) {
                 *count.lock().unwrap() += 1;
             }
         }
@@ -207,20 +209,35 @@ pub fn breaking(limit: usize) -> (String, Arc<Mutex<usize>>) {
 /// A server for `localhost` behind TLS, whose certificate the authority in `testdata/wire/tls/ca.pem` vouches
 /// for. It takes one request after the other, as long as the client trusts it.
 pub fn encrypted() -> String {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-    let pem = |name: &str| std::fs::read(tls(name)).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(&pem("server.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(&pem("server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    let config = Arc::new(config);
+    serve(config.unwrap().with_no_client_auth())
+}
+
+/// The same, that wants a certificate of the authority in `client-ca.pem` from its clients.
+pub fn mutual() -> String {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(tls("client-ca.pem")).unwrap()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    serve(config.unwrap().with_client_cert_verifier(verifier.build().unwrap()))
+}
+
+fn serve(config: rustls::ConfigBuilder<rustls::ServerConfig, rustls::server::WantsServerCert>) -> String {
+    let chain = vec![CertificateDer::from_pem_file(tls("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(tls("server.key")).unwrap();
+    let config = Arc::new(config.with_single_cert(chain, key).unwrap());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).unwrap();
-            take(rustls::StreamOwned::new(connection, stream.unwrap()), usize::MAX);
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            take(&mut stream, usize::MAX);
+            // Closing with something unread would take the alert from the client.
+            stream.sock.shutdown(std::net::Shutdown::Write).ok();
+            std::io::copy(&mut stream.sock, &mut std::io::sink()).ok();
         }
     });
     url
@@ -232,7 +249,7 @@ pub fn tls(name: &str) -> std::path::PathBuf {
 }
 
 /// Answers one `_bulk` request with 201 for each document; false if it is none or too long.
-fn take<S: std::io::Read + std::io::Write>(mut stream: S, limit: usize) -> bool {
+fn take<S: std::io::Read + std::io::Write>(stream: &mut S, limit: usize) -> bool {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read(&mut byte).unwrap_or(0) == 0 {

@@ -70,7 +70,8 @@ impl Hec {
         let credential = http::credential("Splunk", token).filter(|_| !token.is_empty());
         let credential = credential.ok_or("token is empty or holds characters that no header can carry")?;
         http::warn_unencrypted(&config.url);
-        let client = http::client(&config.url, config.ca_file.as_deref(), config.timeout)?;
+        let files = http::Files { ca: &config.ca_file, cert: &config.cert_file, key: &config.key_file };
+        let client = http::client(&config.url, files, config.timeout)?;
         Ok(Hec {
             client,
             config: config.clone(),
@@ -138,7 +139,7 @@ impl Hec {
         }
         let body = json!({"acks": ids}).to_string();
         let path = format!("ack?channel={}", self.channel);
-        let answer = self.post(&path, body.as_bytes(), false).await.map_err(Broken::retry)?;
+        let answer = self.post(&path, body.as_bytes(), false).await.map_err(Broken::trouble)?;
         if answer.status != 200 {
             return Err(answer::trouble(&answer));
         }
@@ -156,7 +157,8 @@ impl Hec {
         let mut most = self.config.batch.get();
         loop {
             let payload = Payload::of(batch, &self.config, self.max_bytes, most);
-            let answer = self.post("event", &payload.body, self.config.gzip).await.map_err(Broken::retry)?;
+            let answer =
+                self.post("event", &payload.body, self.config.gzip).await.map_err(Broken::trouble)?;
             match answer::judge(&answer, payload.count) {
                 Verdict::Taken { events, refused, ack, slow } => {
                     self.pause = slow.then_some(SLOW);

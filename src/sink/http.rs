@@ -1,15 +1,15 @@
 //! What sinks that speak HTTP share: a client, a body, an answer, and what went wrong on the way.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::{Compression, write::GzEncoder};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE};
-use reqwest::{Certificate, Client, RequestBuilder, Response};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response};
 use serde_json::Value as Json;
 
-use super::{Endpoint, Trouble};
+use super::{Endpoint, Trouble, pem};
 
 /// Bytes of an answer that are read at most.
 const LIMIT: usize = 16 << 20;
@@ -17,16 +17,32 @@ const LIMIT: usize = 16 << 20;
 /// A request that got no answer.
 pub(super) struct Broken {
     /// What happened, in words without the address.
-    pub why: String,
+    why: String,
     /// Whether the connection broke while the request was on its way.
     pub midway: bool,
+    /// What somebody has to do about it; none: it passes by itself.
+    mend: Option<&'static str>,
 }
 
 impl Broken {
-    /// It will pass.
-    pub fn retry(self) -> Trouble {
-        Trouble::Retry { after: None, why: self.why }
+    /// What it means for the whole: certificates do not mend themselves, all else passes.
+    pub fn trouble(self) -> Trouble {
+        match self.mend {
+            Some(mend) => Trouble::Blocked { why: self.why, mend: mend.into() },
+            None => Trouble::Retry { after: None, why: self.why },
+        }
     }
+}
+
+/// The files that a server is trusted by, and that it trusts us by.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    /// Whom we trust, instead of whom the system trusts.
+    pub ca: &'a Option<PathBuf>,
+    /// Our certificate.
+    pub cert: &'a Option<PathBuf>,
+    /// Its private key.
+    pub key: &'a Option<PathBuf>,
 }
 
 /// An answer, as it came.
@@ -71,7 +87,7 @@ fn cookie(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// A client for one server. An error says which setting is wrong.
-pub(super) fn client(url: &Endpoint, ca_file: Option<&Path>, timeout: Duration) -> Result<Client, String> {
+pub(super) fn client(url: &Endpoint, files: Files<'_>, timeout: Duration) -> Result<Client, String> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Whoever installs another one in between is welcome.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -84,18 +100,35 @@ pub(super) fn client(url: &Endpoint, ca_file: Option<&Path>, timeout: Duration) 
     if url.is_local() {
         builder = builder.no_proxy();
     }
-    if let Some(path) = ca_file {
-        let text = std::fs::read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
+    if let Some(path) = files.ca {
+        let text = pem::read(path).map_err(|error| format!("ca_file: {error}"))?;
+        pem::certificates(path, &text).map_err(|error| format!("ca_file: {error}"))?;
         let trusted = Certificate::from_pem_bundle(&text).unwrap_or_default();
-        if trusted.is_empty() {
-            return Err(format!("ca_file {}: no certificate in PEM in it", path.display()));
-        }
         builder = builder.tls_certs_only(trusted);
     } else if !url.is_encrypted() {
         // Certificates of the system are not asked for where none are needed: slim images have none.
         builder = builder.tls_certs_only([]);
     }
+    match (files.cert, files.key) {
+        (None, None) => {}
+        (Some(_), Some(_)) if !url.is_encrypted() => return Err("cert_file needs a url with https".into()),
+        (Some(cert), Some(key)) => builder = builder.identity(identity(cert, key)?),
+        _ => return Err("cert_file and key_file go together".into()),
+    }
     builder.build().map_err(|error| describe(error).why)
+}
+
+/// Who we are to a server that asks.
+fn identity(cert: &Path, key: &Path) -> Result<Identity, String> {
+    if let Some(lapsed) = pem::pair(cert, key, pem::Encrypted::Refused).map_err(|error| error.to_string())? {
+        tracing::warn!("{lapsed}: whoever checks it will refuse us");
+    }
+    let mut text = pem::read(cert).map_err(|error| error.to_string())?;
+    if cert != key {
+        text.push(b'\n');
+        text.extend(pem::read(key).map_err(|error| error.to_string())?);
+    }
+    Identity::from_pem(&text).map_err(|error| format!("cert_file and key_file: {}", describe(error).why))
 }
 
 /// The value of an `Authorization` header, which no log shows; none if no header can carry it.
@@ -135,13 +168,43 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Broken> {
 fn describe(error: reqwest::Error) -> Broken {
     let midway = !error.is_connect() && !error.is_timeout() && !error.is_builder();
     let error = error.without_url();
-    let mut why = error.to_string();
+    let (mut why, mut mend) = (error.to_string(), None);
     let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {
         why = format!("{why}: {inner}");
+        mend = mend.or_else(|| mend_tls(of_tls(inner)?));
         cause = inner.source();
     }
-    Broken { why, midway }
+    Broken { why, midway, mend }
+}
+
+/// The error of TLS that an error is. What an `io::Error` wraps is not among its causes.
+fn of_tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(wrapping) => of_tls(wrapping.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
+/// What somebody has to do about an error of TLS; none where it may pass by itself.
+fn mend_tls(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::AlertDescription as Alert;
+    match error {
+        rustls::Error::InvalidCertificate(_) => Some(
+            "the server's certificate is not trusted: see ca_file, and the certificate's end date and host name",
+        ),
+        rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => Some("the server wants another certificate of us: see cert_file and key_file, and its end date"),
+        _ => None,
+    }
 }
 
 /// The beginning of a text that somebody else wrote, without what a terminal would obey.

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod file;
 pub mod hec;
 mod http;
+pub mod pem;
 pub mod stdout;
 pub mod template;
 
@@ -18,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{ElasticConfig, Endpoint, FileConfig, Secret, SinkConfig, SplunkConfig, StdoutConfig};
+pub use config::{ElasticConfig, Endpoint, FileConfig, SinkConfig, SplunkConfig, StdoutConfig};
 
 use crate::alert::Alert;
 use crate::encode::{Envelope, plain};

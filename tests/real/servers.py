@@ -42,11 +42,11 @@ KAFKA_PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,MTLS:SSL,SCRAM:SASL_SSL,LAPSED:SSL
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -59,6 +59,18 @@ group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=2000
 auto.create.topics.enable=false
+"""
+# Listeners behind TLS, each with a port of its own.
+LISTENER = """
+listener.name.{name}.ssl.keystore.type=PEM
+listener.name.{name}.ssl.keystore.location={both}
+listener.name.{name}.ssl.truststore.type=PEM
+listener.name.{name}.ssl.truststore.location={authority}
+listener.name.{name}.ssl.client.auth={auth}
+"""
+SCRAM = """
+listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 """
 LOG4J = """<Configuration status="WARN"><Appenders><Console name="out">
 <PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>
@@ -180,17 +192,30 @@ class Process:
 class Kafka(Process):
     """One Apache Kafka node (KRaft: broker and controller in one)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, pki=None):
         super().__init__("kafka", folder)
         self.jars = fetch("kafka", KAFKA_VERSION, KAFKA_JARS)
         self.port, self.controller = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.properties = folder / "server.properties"
+        # Listeners behind TLS: one that wants certificates, one that wants a password, one whose own has expired.
+        self.ports = {name: free_port() for name in ("mtls", "scram", "lapsed")} if pki else {}
+        more = [f",{name.upper()}://{{}}:{port}" for name, port in self.ports.items()]
         self.properties.write_text(KAFKA_PROPERTIES.format(
-            port=self.port, controller=self.controller, data=folder / "kafka-data"))
+            port=self.port, controller=self.controller, data=folder / "kafka-data",
+            listeners="".join(more).replace("{}", "127.0.0.1"), advertised="".join(more).replace("{}", "localhost")))
+        scram = []
+        if pki:
+            with self.properties.open("a") as properties:
+                for name in self.ports:
+                    properties.write(LISTENER.format(
+                        name=name, both=pki.server("lapsed-server" if name == "lapsed" else "server"),
+                        authority=pki.right.ca, auth="none" if name == "scram" else "required"))
+                properties.write(SCRAM)
+            scram = ["--add-scram", f"SCRAM-SHA-512=[name=fleetwarden,password={pki.secrets['sasl']}]"]
         (folder / "log4j2.xml").write_text(LOG4J)
         cluster = self.tool("random-uuid").strip()
-        self.tool("format", "--standalone", "-t", cluster, "-c", str(self.properties))
+        self.tool("format", "--standalone", "-t", cluster, "-c", str(self.properties), *scram)
 
     def java(self, *words):
         return ["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",

@@ -214,9 +214,9 @@ class Cluster:
         finally:
             consumer.close()
 
-    def committed(self):
+    def committed(self, group=GROUP):
         """(topic, partition) → where the group goes on; without joining it."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": GROUP, "log_level": 0})
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
         try:
             places = [TopicPartition(topic, index) for topic, count in TOPICS.values() for index in range(count)]
             for attempt in range(40):  # a coordinator that has just started refuses for a moment
@@ -313,7 +313,7 @@ class Suite:
     def __init__(self, report, folder, binary):
         # A copy: a build that goes on beside the suite must not exchange the program under test.
         self.report, self.folder, self.binary = report, folder, shutil.copy2(binary, folder / "fleetwarden-binary")
-        self.kafka = self.opensearch = self.collector = self.program = self.cluster = None
+        self.kafka = self.opensearch = self.collector = self.program = self.cluster = self.pki = None
 
     def stop(self):
         for process in (self.program, self.kafka, self.opensearch, self.collector):
@@ -324,7 +324,7 @@ class Suite:
         for name in ("kafka", "opensearch", "fleetwarden"):
             (self.folder / name).mkdir()
         # Files first: a download that fails leaves nothing running.
-        self.kafka = Kafka(self.folder / "kafka")
+        self.kafka = Kafka(self.folder / "kafka", self.pki)
         self.opensearch = OpenSearch(self.folder / "opensearch")
         if os.environ.get("FLEETWARDEN_REAL_HEC") == "1":
             self.collector = Collector(self.folder / "collector")
@@ -493,6 +493,12 @@ class Suite:
         self.report.same("broker and OpenSearch killed and back: still id for id", set(self.documents()), ids)
         self.bodies("broker and OpenSearch killed and back: each body once in the file", alerts)
 
+    def restarts(self):
+        # A short one, so that the partitions of a crashed process are given out again soon.
+        self.program.configure(session=6_000)
+        self.restart("restart", 3, signal.SIGTERM)
+        self.restart("crash", 4, signal.SIGKILL)
+
     def restart(self, name, number, signal_number):
         """In the middle of a stream. Windows and suppression start cold, so only what needs no memory must be equal."""
         report = self.report
@@ -541,22 +547,18 @@ def find_promtool():
     return str(tool) if tool.exists() else None
 
 
-def main():
+def play(binary, pki, parts):
+    """Starts everything, plays parts (functions of the suite) in their order, and ends the process."""
     report = Report()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetwarden-real-"))
-    suite = Suite(report, folder, sys.argv[1])
+    suite = Suite(report, folder, binary)
     # A signal unwinds like an error: whatever was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
+        suite.pki = pki(folder / "pki")
         suite.start()
-        suite.happy_path()
-        suite.foreign_collector()
-        suite.broker_dies()
-        suite.opensearch_dies()
-        # A short one, so that the partitions of a crashed process are given out again soon.
-        suite.program.configure(session=6_000)
-        suite.restart("restart", 3, signal.SIGTERM)
-        suite.restart("crash", 4, signal.SIGKILL)
+        for part in parts:
+            part(suite)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not isinstance(error, (Unavailable, AssertionError)):
             traceback.print_exc()
@@ -569,7 +571,3 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::encode::ecs::tests::{assert_golden, sample};
 use crate::event::Timestamp;
-use crate::sink::Secret;
-use crate::sink::fault::{Reply, Server, breaking, encrypted, error_body, items, tls};
+use crate::secret::Secret;
+use crate::sink::fault::{Reply, Server, breaking, encrypted, error_body, items, mutual, tls};
 
 fn sink(config: &ElasticConfig) -> Elastic {
     Elastic::open(config).unwrap()
@@ -265,10 +265,32 @@ async fn only_a_trusted_server_is_told_anything() {
     let got = open(Some("ca.pem")).unwrap().attempt(&items([1])).await;
     assert_eq!(got.unwrap(), [Outcome::Delivered]);
     let got = open(Some("other.pem")).unwrap().attempt(&items([1])).await.unwrap_err();
-    assert!(format!("{got:?}").contains("certificate"), "{got:?}");
+    assert!(matches!(&got, Trouble::Blocked { mend, .. } if mend.contains("ca_file")), "{got:?}");
     // A machine without any certificates says so at the start; all others distrust the server.
     if let Ok(mut sink) = open(None) {
         assert!(sink.attempt(&items([1])).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_know_us_gets_our_certificate() {
+    let open = |more: &str| {
+        let text = format!("url = '{}'\ngzip = false\ntemplate = false\n{more}", mutual());
+        let mut config: ElasticConfig = toml::from_str(&text).unwrap();
+        config.ca_file = Some(tls("ca.pem"));
+        let there = |file: Option<std::path::PathBuf>| file.map(|file| tls(file.to_str().unwrap()));
+        (config.cert_file, config.key_file) = (there(config.cert_file), there(config.key_file));
+        Elastic::open(&config).unwrap()
+    };
+    let got = open("cert_file = 'client.pem'\nkey_file = 'client.key'").attempt(&items([1])).await;
+    assert_eq!(got.unwrap(), [Outcome::Delivered]);
+    // The end date is the server's to judge: other sinks must not stand still for it.
+    for more in ["", "cert_file = 'expired.pem'\nkey_file = 'client.key'"] {
+        let got = open(more).attempt(&items([1])).await.unwrap_err();
+        assert!(
+            matches!(&got, Trouble::Blocked { mend, .. } if mend.contains("cert_file")),
+            "{more}: {got:?}"
+        );
     }
 }
 
@@ -289,6 +311,10 @@ fn settings_that_cannot_work_are_refused() {
     refused("api_key = \"hunter2\\n\"");
     refused("ca_file = '/nowhere/ca.pem'");
     refused("ca_file = '/dev/null'");
+    let file = |name: &str| tls(name).display().to_string();
+    refused(&format!("cert_file = '{}'", file("client.pem")));
+    refused(&format!("cert_file = '{}'\nkey_file = '{}'", file("client.pem"), file("server.key")));
+    refused(&format!("cert_file = '{}'\nkey_file = '{}'", file("client.pem"), file("locked.key")));
 }
 
 /// Against a real server without credentials, whose address `FLEETWARDEN_SEARCH_URL` holds.

@@ -3,7 +3,7 @@
 
 use super::fault::{Reply, Server};
 use super::*;
-use crate::sink::Secret;
+use crate::secret::Secret;
 use crate::sink::fault::{encrypted, items, tls};
 
 fn sink(config: &SplunkConfig) -> Hec {
@@ -342,7 +342,7 @@ async fn certificates_are_looked_at() {
     config.url = encrypted().try_into().unwrap();
     config.ca_file = Some(tls("other.pem"));
     let got = sink(&config).attempt(&items([1])).await.unwrap_err();
-    assert!(matches!(&got, Trouble::Retry { why, .. } if why.contains("certificate")), "{got:?}");
+    assert!(matches!(&got, Trouble::Blocked { why, .. } if why.contains("certificate")), "{got:?}");
     config.ca_file = Some(tls("ca.pem"));
     // It is trusted, and no collector.
     let got = sink(&config).attempt(&items([1])).await.unwrap_err();
