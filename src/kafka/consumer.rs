@@ -4,7 +4,7 @@
 //! The rebalance callback assigns, pauses and takes a note; it runs inside `poll`, on the worker's thread.
 //! Everything else that a change of hands needs happens afterwards, in the worker's loop, by its own notes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub struct Report {
     pub ends: HashMap<PartitionId, i64>,
     /// What has been committed for each partition, as the group confirmed it.
     pub committed: HashMap<PartitionId, i64>,
+    /// Partitions whose broker is away or says nothing: whether records wait there is not known.
+    pub silent: HashSet<PartitionId>,
 }
 
 /// What the callbacks and the worker's loop share. All of them run on the worker's thread; the lock is never
@@ -237,6 +239,9 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
+/// A broker that is asked for records answers several times a second, also that there are none.
+const SILENT_MICROS: i64 = 5_000_000;
+
 /// The part of the library's statistics that is read.
 #[derive(Deserialize)]
 struct Statistics {
@@ -250,6 +255,14 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+    #[serde(default)]
+    nodeid: i32,
+    /// Microseconds since it said anything.
+    #[serde(default)]
+    rxidle: i64,
+    /// The coordinator stands there twice; as such it tells nothing about records.
+    #[serde(default)]
+    source: String,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +275,13 @@ struct TopicStatistics {
 struct PartitionStatistics {
     hi_offset: i64,
     committed_offset: i64,
+    /// The node that is asked for its records.
+    #[serde(default = "nobody")]
+    broker: i32,
+}
+
+fn nobody() -> i32 {
+    -1
 }
 
 #[derive(Deserialize)]
@@ -273,10 +293,17 @@ impl Statistics {
     fn report(self, topics: &Topics) -> Report {
         let joined = self.cgrp.is_some_and(|group| group.join_state == "steady");
         let reachable = self.brokers.values().any(|broker| broker.state == "UP");
+        let speaks = |broker: &&BrokerStatistics| {
+            broker.state == "UP" && broker.source != "logical" && broker.rxidle < SILENT_MICROS
+        };
+        let speaking: HashSet<i32> = self.brokers.values().filter(speaks).map(|b| b.nodeid).collect();
         let mut report = Report { joined, reachable, ..Report::default() };
         for (topic, statistics) in self.topics {
             for (index, partition) in statistics.partitions {
                 let Some(id) = topics.partition(&topic, index) else { continue };
+                if !speaking.contains(&partition.broker) {
+                    report.silent.insert(id.clone());
+                }
                 // Below zero: not known yet.
                 if partition.hi_offset >= 0 {
                     report.ends.insert(id.clone(), partition.hi_offset);
@@ -462,14 +489,17 @@ mod tests {
     fn statistics_tell_ends_and_whether_the_group_took_us_in() {
         let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
         let text = r#"{"name":"x","topics":{"cars":{"topic":"cars","partitions":{
-            "0":{"hi_offset":42,"committed_offset":-1001},
-            "1":{"hi_offset":-1001,"committed_offset":7},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
+            "0":{"hi_offset":42,"committed_offset":-1001,"broker":1},
+            "1":{"hi_offset":-1001,"committed_offset":7,"broker":2},"-1":{"hi_offset":-1001,"committed_offset":-1001}}},
             "other":{"partitions":{"0":{"hi_offset":7,"committed_offset":1}}}},"cgrp":{"join_state":"steady"},
-            "brokers":{"a:1/bootstrap":{"state":"DOWN"},"a:1/1":{"state":"UP"}}}"#;
+            "brokers":{"a:1/bootstrap":{"state":"DOWN","nodeid":-1},"a:1/1":{"state":"UP","nodeid":1,"rxidle":90000,
+            "source":"learned"},"a:2/2":{"state":"UP","nodeid":2,"rxidle":7000000,"source":"learned"},
+            "GroupCoordinator":{"state":"UP","nodeid":2,"rxidle":10,"source":"logical"}}}"#;
         let report = serde_json::from_str::<Statistics>(text).unwrap().report(&topics);
         let id = |index| PartitionId { stream: "telemetry".into(), index };
         let (ends, committed) = ([(id(0), 42)].into(), [(id(1), 7)].into());
-        let expected = Report { joined: true, reachable: true, ends, committed };
+        let silent = [id(1)].into();
+        let expected = Report { joined: true, reachable: true, ends, committed, silent };
         assert_eq!(report, expected);
         let empty = serde_json::from_str::<Statistics>("{}").unwrap().report(&topics);
         assert_eq!(empty, Report::default());

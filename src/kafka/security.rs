@@ -165,7 +165,10 @@ pub(super) fn explain(reason: &str) -> Option<Error> {
         )
     } else if reason.contains("mechanism") {
         ("the broker does not offer this mechanism", "`mechanism` in [kafka.sasl]")
-    } else if reason.contains("incorrect security.protocol") || reason.contains("might require SASL") {
+    } else if ["incorrect security.protocol", "might require SASL", "in state APIVERSION_QUERY"]
+        .iter()
+        .any(|part| reason.contains(part))
+    {
         (
             "the broker ends the connection at once",
             "it may want TLS or a password: [kafka.tls], [kafka.sasl]; or the port is that of another listener",

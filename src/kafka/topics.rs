@@ -184,12 +184,15 @@ impl<'a> Cluster<'a> {
     fn unanswered(&self, error: &KafkaError, heard: Option<Heard>) -> Error {
         let brokers = &self.settings.brokers;
         let reason = heard.map(|heard| heard.reason).unwrap_or_default();
-        if let Some(known) = security::explain(&reason) {
+        let known = security::explain(&reason);
+        // Behind it: how long it took, and how often it was seen.
+        let reason = reason.split(" (after ").next().unwrap_or_default();
+        if let Some(known) = known {
             return Error::new(format!("no answer from Kafka at {brokers}: {} ({reason})", known.message))
                 .hint(known.hint);
         }
         let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), explain);
-        let why = if reason.is_empty() { why } else { reason };
+        let why = if reason.is_empty() { why } else { reason.to_string() };
         Error::new(format!("no answer from Kafka at {brokers}: {why}")).hint(
             "is it running, and is `brokers` right? Encryption and passwords: [kafka.tls], [kafka.sasl]",
         )

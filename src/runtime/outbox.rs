@@ -164,6 +164,11 @@ impl Outbox {
         self.full || !self.parcels.is_empty()
     }
 
+    /// Whether it is dead letters, which Kafka does not take, that nothing more should be read for.
+    pub fn full_of_letters(&self) -> bool {
+        self.full
+    }
+
     /// Whether everything has its outcome.
     pub fn idle(&self) -> bool {
         self.parcels.is_empty()

@@ -422,7 +422,9 @@ impl<H: Handler> Thread<H> {
     fn publish(&mut self) {
         let now = wall();
         self.status.at = now;
-        self.status.partitions = self.partitions.readings(now, self.status.held_since.is_some());
+        // A sink's trouble is not ours; that no dead letter can be written is.
+        let held = self.status.held_since.is_some() && !self.outbox.full_of_letters();
+        self.status.partitions = self.partitions.readings(now, held);
         self.status.totals = self.worker.totals();
         self.status.dead_letters = self.outbox.counts();
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.status.clone();

@@ -11,7 +11,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("part", nargs="?", choices=["all", "network", "backpressure"], default="all")
-    parser.add_argument("--minutes", type=float, default=0.25, help="how long the sink stands still")
+    parser.add_argument("--minutes", type=float, default=0.4, help="how long the sink stands still")
     given = parser.parse_args()
     network = lambda suite: Network(suite).run()
     pressure = lambda suite: Pressure(suite, given.minutes * 60).run()

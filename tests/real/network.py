@@ -216,13 +216,13 @@ class Network:
              ["the broker's certificate is not trusted", "`ca_file`"]),
             ("our certificate expired, seen by us", "mtls",
              table("kafka.tls", **{**ours, "cert_file": pki.lapsed, "key_file": pki.lapsed_key}),
-             ["expired on 2025-02-01", "fleetwarden.toml:11:13"]),
+             ["expired on 2025-02-01", "fleetwarden.toml:12:13"]),
             ("our certificate expired, seen by the broker", "mtls", raw, ["refuses our certificate"]),
             ("the broker's certificate expired", "lapsed", table("kafka.tls", **ours), ["not trusted", "must not have expired"]),
             ("a wrong password", "scram", trusted + table("kafka.sasl", **user), ["refuses user, password", "[kafka.sasl]"]),
             ("another mechanism", "scram", trusted + table("kafka.sasl", mechanism="PLAIN", **user), ["mechanism"]),
             ("a key with a wrong password", "mtls", table("kafka.tls", **locked), ["`key_password` is wrong"]),
-            ("no TLS where there is some", "mtls", "", ["[kafka.tls]"]),
+            ("no TLS where there is some", "mtls", "", ["ends the connection at once", "[kafka.tls]"]),
         ]
         def refused(number, case):
             name, broker, kafka, says = case

@@ -216,9 +216,15 @@ class Cluster:
 
     def committed(self, group=GROUP):
         """(topic, partition) → where the group goes on; without joining it."""
+        places = {}
+        for topic, count in TOPICS.values():
+            places.update(self.committed_of(topic, count, group))
+        return places
+
+    def committed_of(self, topic, count, group):
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
         try:
-            places = [TopicPartition(topic, index) for topic, count in TOPICS.values() for index in range(count)]
+            places = [TopicPartition(topic, index) for index in range(count)]
             for attempt in range(40):  # a coordinator that has just started refuses for a moment
                 try:
                     return {(p.topic, p.partition): max(p.offset, 0) for p in consumer.committed(places, 20)}
@@ -257,12 +263,15 @@ class Cluster:
         folder.mkdir(exist_ok=True)
         files = {}
         for stream, (topic, partitions) in TOPICS.items():
-            files[stream] = folder / f"{stream}.ndjson"
-            with files[stream].open("wb") as out:
-                for message in self.read(topic, partitions):
-                    head = f'{{"_t":{message.time},"_p":{message.partition},"_o":{message.offset},"v":'
-                    out.write(head.encode() + message.value + b"}\n")
+            files[stream] = self.envelope(topic, partitions, folder / f"{stream}.ndjson")
         return files
+
+    def envelope(self, topic, partitions, file):
+        with file.open("wb") as out:
+            for message in self.read(topic, partitions):
+                head = f'{{"_t":{message.time},"_p":{message.partition},"_o":{message.offset},"v":'
+                out.write(head.encode() + message.value + b"}\n")
+        return file
 
 
 def sample(number):

@@ -48,6 +48,8 @@ struct Owned {
     /// What the client library reports as committed.
     committed: Option<i64>,
     end: Option<i64>,
+    /// Its broker says nothing: the end may be another by now.
+    silent: bool,
     stuck_since: Option<Timestamp>,
     shown: Option<i64>,
 }
@@ -73,6 +75,7 @@ impl Partitions {
             said: None,
             committed: None,
             end: None,
+            silent: false,
             stuck_since: None,
             shown: None,
         });
@@ -204,11 +207,12 @@ impl Partitions {
     pub(super) fn report(&mut self, report: &Report) {
         for owned in &mut self.owned {
             owned.end = report.ends.get(&owned.partition).copied().or(owned.end);
+            owned.silent = report.silent.contains(&owned.partition);
             owned.committed = report.committed.get(&owned.partition).copied();
         }
     }
 
-    /// How far each has come, for people.
+    /// How far each has come, for people. `held`: reading is stopped for the sake of sinks, and nobody's fault.
     pub(super) fn readings(&mut self, now: Timestamp, held: bool) -> BTreeMap<PartitionId, Reading> {
         let mut readings = BTreeMap::new();
         for owned in &mut self.owned {
@@ -217,7 +221,8 @@ impl Partitions {
                 Phase::Fresh { .. } | Phase::Told => None,
             };
             let live = matches!(owned.phase, Phase::Live { .. });
-            let nothing_waits = owned.end.is_none_or(|end| next.is_some_and(|next| next >= end));
+            let at_end = owned.end.is_none_or(|end| next.is_some_and(|next| next >= end));
+            let nothing_waits = at_end && !owned.silent;
             let moves = held || (live && (nothing_waits || owned.shown != next));
             owned.shown = next;
             owned.stuck_since = if moves { None } else { owned.stuck_since.or(Some(now)) };
@@ -294,5 +299,12 @@ mod tests {
         all.accept("t", 0, 8);
         assert_eq!(stuck(&mut all, 7, false), None);
         assert_eq!(stuck(&mut all, 8, false), None, "at the end");
+        let ends = [(id(0), 9)].into();
+        all.report(&Report { ends, silent: [id(0)].into(), ..Report::default() });
+        assert_eq!(stuck(&mut all, 9, false), Some(9), "at the end that was seen last");
+        assert_eq!(stuck(&mut all, 10, true), None);
+        assert_eq!(stuck(&mut all, 11, false), Some(11));
+        all.report(&Report::default());
+        assert_eq!(stuck(&mut all, 12, false), None);
     }
 }
