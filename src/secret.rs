@@ -6,8 +6,17 @@ use serde::Deserialize;
 
 /// A text that must not be seen: neither `Debug` nor `Display` show it.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct Secret(String);
+
+impl TryFrom<String> for Secret {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Secret, &'static str> {
+        // What comes of files can hold anything; no protocol carries it.
+        if text.contains('\0') { Err("a NUL byte") } else { Ok(Secret(text)) }
+    }
+}
 
 impl Secret {
     /// Wraps a text.

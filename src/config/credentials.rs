@@ -2,6 +2,7 @@
 //!
 //! Whether a server takes them shows when it is asked.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -13,8 +14,14 @@ use crate::kafka::security::TAKEN;
 use crate::sink::pem::{self, Encrypted, Unfit};
 
 /// Looks at the files of Kafka and of every sink, and at settings that say twice what is said there.
-pub(super) fn look(source: &Source, folder: &Path, root: &DeTable<'_>, problems: &mut Vec<Diagnostic>) {
-    let mut looking = Looking { source, folder, problems };
+pub(super) fn look(
+    source: &Source,
+    folder: &Path,
+    filled: &[Range<usize>],
+    root: &DeTable<'_>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let mut looking = Looking { source, folder, filled, problems };
     if let Some(kafka) = table(root, "kafka") {
         looking.doubled(kafka);
         if let Some(tls) = table(kafka, "tls") {
@@ -37,6 +44,8 @@ fn table<'t, 'a>(outer: &'t DeTable<'a>, key: &str) -> Option<&'t DeTable<'a>> {
 struct Looking<'a> {
     source: &'a Source,
     folder: &'a Path,
+    /// The places of values that came from elsewhere: not to be quoted, they may be the secret itself.
+    filled: &'a [Range<usize>],
     problems: &'a mut Vec<Diagnostic>,
 }
 
@@ -101,8 +110,18 @@ impl Looking<'_> {
     }
 
     fn unfit(&mut self, place: &Spanned<DeValue<'_>>, key: &str, unfit: Unfit) {
-        let message = format!("\"{key}\": {}", unfit.why);
-        self.problems.push(problem(self.source, place.span(), message, unfit.mend));
+        let text = place.get_ref().as_str().unwrap_or_default();
+        let (why, mend) = if text.contains("-----BEGIN") {
+            (
+                "this is the text of a file, not its path".into(),
+                "write it to a file, and its path here".into(),
+            )
+        } else if self.filled.contains(&place.span()) {
+            ("the value that was filled in names no file that fits".into(), String::new())
+        } else {
+            (unfit.why, unfit.mend)
+        };
+        self.problems.push(problem(self.source, place.span(), format!("\"{key}\": {why}"), mend));
     }
 
     /// A path, and where it stands. None where it is not said, is no text, or could not be filled in: that is

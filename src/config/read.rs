@@ -45,7 +45,7 @@ pub(super) fn read(
         problems.push(problem(source, one.span, one.message, one.hint));
     }
     client_settings(source, root.get_ref(), &mut problems);
-    credentials::look(source, folder, root.get_ref(), &mut problems);
+    credentials::look(source, folder, &filled, root.get_ref(), &mut problems);
     let config = Shaping { source, filled: &filled, problems: &mut problems }.config(root);
     problems.sort_by_key(|p| (p.span.start, p.span.end));
     match config {

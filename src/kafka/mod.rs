@@ -5,6 +5,7 @@
 
 pub mod complaints;
 pub mod consumer;
+pub mod ends;
 pub mod excerpt;
 pub mod letter;
 pub mod mock;
@@ -21,6 +22,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 pub use complaints::Complaints;
 pub use consumer::{Consumer, Message, Note, Polled};
+pub use ends::Ends;
 pub use excerpt::{Excerpt, Part, Taken};
 pub use letter::Letter;
 pub use producer::{Outcome, Producer};

@@ -176,6 +176,7 @@ pub(super) fn config_error(error: &KafkaError) -> Error {
         }
         // Files are read when a client is made.
         KafkaError::ClientCreation(why) => security::unfit(why),
+        KafkaError::Nul(_) => Error::new("a setting of Kafka holds a NUL byte"),
         other => Error::new(lower_first(&other.to_string())),
     }
 }

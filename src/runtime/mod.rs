@@ -1,5 +1,6 @@
 //! Start and stop; `Signal → Action`; what executes actions; delivery; metrics and health.
 
+mod backlog;
 pub mod batch;
 pub mod delivery;
 pub mod http;

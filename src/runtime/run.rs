@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::backlog::Backlog;
 use super::delivery::Delivery;
 use super::http::{self, Look, View};
 use super::outbox::Offer;
@@ -71,6 +72,7 @@ pub struct Running {
 /// What the HTTP server looks at.
 struct Shared {
     statuses: Vec<Arc<Mutex<Status>>>,
+    backlog: Arc<Backlog>,
     threads: Mutex<Vec<JoinHandle<Result<(), Error>>>>,
     delivery: Arc<Delivery>,
     rules: Vec<RuleRow>,
@@ -126,8 +128,10 @@ impl Running {
             threads.push(thread.map_err(|error| Error::new(format!("cannot start a worker: {error}")))?);
             statuses.push(status);
         }
+        let backlog = Backlog::watch(kafka, topics, statuses.clone(), stop.clone())?;
         let shared = Arc::new(Shared {
             statuses,
+            backlog,
             threads: Mutex::new(threads),
             delivery: delivery.clone(),
             rules: RuleRow::all(&rules),
@@ -201,8 +205,10 @@ impl Running {
 
 impl Shared {
     fn overview(&self) -> Overview {
+        let mut workers: Vec<Status> = self.statuses.iter().map(|status| lock(status).clone()).collect();
+        workers.iter_mut().for_each(|worker| self.backlog.correct(worker));
         Overview {
-            workers: self.statuses.iter().map(|status| lock(status).clone()).collect(),
+            workers,
             sinks: self.delivery.stats(),
             rules: self.rules.clone(),
             unplaced: self.unplaced.clone(),

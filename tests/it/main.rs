@@ -3,5 +3,6 @@
 mod content;
 mod hostile;
 mod scenarios;
+mod secrets;
 mod streams;
 mod tidy;

@@ -92,6 +92,11 @@ fn nothing_below_the_runtime_reads_a_clock_or_waits() {
 }
 
 #[test]
+fn latencies_are_recorded_without_locks() {
+    never(&["src/metrics/latency.rs", "src/runtime/worker.rs"], &[], &["Mutex", "RwLock", "Atomic"]);
+}
+
+#[test]
 fn the_core_does_no_io() {
     let core = [
         "src/pipeline.rs",

@@ -158,6 +158,8 @@ class Pressure:
         held, read = program.total("fleetwarden_worker_held"), program.total("fleetwarden_records_total")
         report.check("a sink stands still: reading pauses, records wait in Kafka", held == 2 and load.sent - read > RATE,
                      f"paused after {held_after or float('nan'):.1f} s, {read:.0f} records read of {load.sent}")
+        lag, waits = program.total("fleetwarden_consumer_lag_records"), load.sent - read
+        report.check("the lag is what waits, six seconds ago at most", waits - 6 * RATE <= lag <= waits, f"lag {lag:.0f} of {waits:.0f}")
         low, high = min(samples, default=0), max(samples, default=0)
         report.check("memory stays flat", samples and high < low * 1.05 + 8e6,
                      f"{low / 1e6:.0f} to {high / 1e6:.0f} MB in {len(samples)} samples over {self.seconds:.0f} s")
