@@ -65,6 +65,15 @@ impl Mechanism {
     }
 }
 
+/// What anybody on the way could read, if anything: a warning.
+pub(super) fn readable(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Option<Error> {
+    let plain = tls.is_none() && sasl.is_some_and(|sasl| sasl.mechanism == Mechanism::Plain);
+    plain.then(|| {
+        Error::new("the password travels to Kafka unencrypted")
+            .hint("add [kafka.tls], or a mechanism of SCRAM")
+    })
+}
+
 /// What a table says, and the librdkafka settings that must not say it as well.
 pub const TAKEN: [(&str, &[&str]); 2] = [
     (
@@ -213,6 +222,15 @@ mod tests {
         assert_eq!(get(&both, "sasl.mechanisms").as_deref(), Some("PLAIN"));
         let scram = "[sasl]\nuser = \"u\"\npassword = \"p\"\n";
         assert_eq!(get(scram, "sasl.mechanisms").as_deref(), Some("SCRAM-SHA-512"));
+    }
+
+    #[test]
+    fn a_password_that_can_be_read_on_its_way_is_warned_of() {
+        let sasl = |mechanism| Sasl { mechanism, user: "u".into(), password: Secret::new("p") };
+        let tls = Tls::default();
+        assert!(readable(None, Some(&sasl(Mechanism::Plain))).is_some());
+        assert!(readable(Some(&tls), Some(&sasl(Mechanism::Plain))).is_none());
+        assert!(readable(None, Some(&sasl(Mechanism::ScramSha256))).is_none());
     }
 
     #[test]

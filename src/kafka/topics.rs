@@ -124,6 +124,9 @@ impl<'a> Cluster<'a> {
     /// Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &'a Settings, handle: &'a tokio::runtime::Handle) -> Result<Cluster<'a>, Error> {
         let failed = |error: KafkaError| config_error(&error);
+        if let Some(warning) = security::readable(settings.tls.as_ref(), settings.sasl.as_ref()) {
+            tracing::warn!("{warning}");
+        }
         let client = settings.admin_config().create_with_context(Context::default()).map_err(failed)?;
         let scout = settings.admin_config().create_with_context(Context::default()).map_err(failed)?;
         Ok(Cluster { client, scout, settings, handle })

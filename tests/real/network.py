@@ -7,7 +7,6 @@ Every secret of these runs is a marker that nothing printed may hold.
 import base64
 import concurrent.futures
 import json
-import pathlib
 import secrets
 import signal
 import subprocess

@@ -8,7 +8,6 @@ import pathlib
 import threading
 import time
 
-from confluent_kafka import TopicCollection
 from confluent_kafka.admin import NewTopic
 
 import faults
