@@ -300,7 +300,8 @@ impl Statistics {
         let mut report = Report { joined, reachable, ..Report::default() };
         for (topic, statistics) in self.topics {
             for (index, partition) in statistics.partitions {
-                let Some(id) = topics.partition(&topic, index) else { continue };
+                // -1 stands for those that no partition was found for.
+                let Some(id) = topics.partition(&topic, index).filter(|id| id.index >= 0) else { continue };
                 if !speaking.contains(&partition.broker) {
                     report.silent.insert(id.clone());
                 }
