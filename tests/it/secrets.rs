@@ -244,7 +244,7 @@ fn a_run_whose_sinks_quote_what_they_are_sent_tells_no_secret() {
          \"ssl.key.password\" = \"${{file:secret}}\"\n[http]\nlisten = \"{listen}\"\n[log]\nlevel = \"trace\"\n\
          [sinks.user]\ntype = \"opensearch\"\nurl = \"http://{siem}\"\nuser = \"user\"\npassword = \"${{env:SECRET}}\"\n\
          [sinks.key]\ntype = \"elasticsearch\"\nurl = \"http://{siem}/dead\"\napi_key = \"${{file:secret}}\"\n\
-         template = false\n[sinks.token]\ntype = \"splunk\"\nurl = \"http://{siem}\"\ntoken = \"${{env:SECRET}}\"\n",
+         template = false\ngzip = false\n[sinks.token]\ntype = \"splunk\"\nurl = \"http://{siem}\"\ntoken = \"${{env:SECRET}}\"\n",
         mock.brokers()
     );
     let mut child = place.start("running", &config);
