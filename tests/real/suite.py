@@ -22,6 +22,7 @@ import urllib.request
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+import dashboard
 import servers
 from servers import Collector, Kafka, OpenSearch, Process, Unavailable, free_port, get_json
 
@@ -474,6 +475,10 @@ class Suite:
         self.report.check("promtool check metrics is clean", done.returncode == 0 and not done.stderr.strip(),
                           (done.stdout + done.stderr).strip()[:400] or f"{len(page.splitlines())} lines")
         self.report.check("no VIN is a label", "XF" not in page, "")
+        server = pathlib.Path(shutil.which(promtool) or promtool).with_name("prometheus")
+        asked, wrong = dashboard.check(server, f"127.0.0.1:{self.program.http}", self.folder)
+        self.report.check("every query of the Grafana dashboard resolves", asked > 20 and not wrong,
+                          "; ".join(wrong) or f"{asked} queries")
 
     def broker_dies(self):
         flow = Flow(self.cluster, 1, 12)
