@@ -1,6 +1,7 @@
 //! Tests over the whole of Fleetwarden: one binary.
 
 mod content;
+mod cookbook;
 mod hostile;
 mod scenarios;
 mod secrets;
