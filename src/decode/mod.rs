@@ -45,7 +45,7 @@ pub struct JsonDecoder {
     plan: Plan,
     limits: Limits,
     memory: Memory,
-    fast: Option<Fast>,
+    fast: Option<Box<Fast>>,
     reread: u64,
     rows: Vec<Row>,
     rejects: Vec<Reject>,
@@ -104,7 +104,7 @@ impl JsonDecoder {
     /// A decoder that builds the columns for which `projection` (one flag per declared field) is true.
     pub fn new(schema: Arc<Schema>, projection: Vec<bool>, limits: &Limits) -> JsonDecoder {
         let mut decoder = JsonDecoder::thorough(schema, projection, limits);
-        decoder.fast = Some(Fast::new(&decoder.plan));
+        decoder.fast = Some(Box::new(Fast::new(&decoder.plan)));
         decoder
     }
 
@@ -249,12 +249,12 @@ impl JsonDecoder {
             (Arc::new(field), column.take(rows.len()))
         });
         let times = |time: fn(&Row) -> Timestamp| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| Some(time(row).0)).collect::<TimestampMicrosecondArray>())
+            Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| time(row).0)))
         };
         let built_in: [ArrayRef; 4] = [
             times(|row| row.time),
             times(|row| row.name.broker_time),
-            Arc::new(rows.iter().map(|row| Some(row.skewed)).collect::<BooleanArray>()),
+            Arc::new(BooleanArray::from(rows.iter().map(|row| row.skewed).collect::<Vec<_>>())),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.bytes))),
         ];
         let built_in = BUILT_IN

@@ -106,13 +106,30 @@ impl Texts {
         text.is_some()
     }
 
-    /// Adds the text of a row; rows before it that had none are NULL.
-    #[inline]
-    pub fn put(&mut self, row: usize, text: Option<&str>) -> bool {
+    /// Adds the text of a row, which stands among the bytes of its record; rows before it that had none are
+    /// NULL.
+    #[inline(always)]
+    pub fn put(&mut self, row: usize, record: &[u8], start: usize, until: usize) -> bool {
         if self.len() < row {
             self.pad(row);
         }
-        self.push(text)
+        let before = self.bytes.len();
+        let length = until.saturating_sub(start);
+        // Most texts are short: copying more than is needed is cheaper than calling what copies any length.
+        match record.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+            Some(head) if length <= 16 => {
+                self.bytes.extend_from_slice(head);
+                self.bytes.truncate(before + length);
+            }
+            _ => self.bytes.extend_from_slice(record.get(start..until).unwrap_or_default()),
+        }
+        let fits = i32::try_from(self.bytes.len());
+        if fits.is_err() {
+            self.bytes.truncate(before);
+        }
+        self.ends.push(fits.unwrap_or(end(before)));
+        self.valid.append(fits.is_ok());
+        fits.is_ok()
     }
 
     fn pad(&mut self, rows: usize) {

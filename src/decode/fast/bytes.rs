@@ -30,7 +30,7 @@ pub(super) struct Number {
 
 impl Number {
     /// Its value, if it has neither fraction nor exponent and is short.
-    #[inline]
+    #[inline(always)]
     pub fn int(self) -> Option<i64> {
         let short = self.count <= 18 && self.fraction == 0 && !self.exponent;
         let value = i64::try_from(self.digits).ok().filter(|_| short)?;
@@ -39,7 +39,7 @@ impl Number {
 
     /// Its value, if one division of exact numbers gives it, which then is rounded once, as it must be. -0
     /// is 0.
-    #[inline]
+    #[inline(always)]
     pub fn float(self) -> Option<f64> {
         if self.count > 19 || self.digits > 1 << 53 || self.exponent {
             return None;
@@ -53,38 +53,39 @@ impl Number {
 const SCALES: [u64; 8] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 const ONES: u64 = 0x0101_0101_0101_0101;
+const WIDE_ONES: u128 = (ONES as u128) << 64 | ONES as u128;
 
 /// The high bit of each byte that is a quote, a backslash or a control character; above the lowest such byte
 /// there may be more.
-#[inline]
-fn special(word: u64) -> u64 {
-    let quote = word ^ (ONES * 0x22);
-    let backslash = word ^ (ONES * 0x5c);
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & (ONES * 0x80)
+#[inline(always)]
+fn special(word: u128) -> u128 {
+    let quote = word ^ (WIDE_ONES * 0x22);
+    let backslash = word ^ (WIDE_ONES * 0x5c);
+    let quote = quote.wrapping_sub(WIDE_ONES) & !quote;
+    let backslash = backslash.wrapping_sub(WIDE_ONES) & !backslash;
+    let control = word.wrapping_sub(WIDE_ONES * 0x20) & !word;
+    (quote | backslash | control) & (WIDE_ONES * 0x80)
 }
 
 /// The first quote, backslash or control character.
-#[inline]
+#[inline(always)]
 fn plain_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let rest = bytes.get(at..)?;
-        let Some(chunk) = rest.first_chunk::<8>() else {
+        let Some(chunk) = rest.first_chunk::<16>() else {
             let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
             return Some(at + found);
         };
-        let found = special(u64::from_le_bytes(*chunk));
+        let found = special(u128::from_le_bytes(*chunk));
         if found != 0 {
             return Some(at + (found.trailing_zeros() / 8) as usize);
         }
-        at += 8;
+        at += 16;
     }
 }
 
 /// The string whose text begins at a place.
-#[inline]
+#[inline(always)]
 pub(super) fn string(bytes: &[u8], at: usize) -> Option<Text> {
     let end = plain_end(bytes, at)?;
     match bytes.get(end)? {
@@ -129,6 +130,58 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
 /// The number that begins at a place.
 #[inline(always)]
 pub(super) fn number(bytes: &[u8], start: usize) -> Option<Number> {
+    match short_number(bytes, start) {
+        Some(number) => Some(number),
+        None => any_number(bytes, start),
+    }
+}
+
+/// A number without exponent, sign aside in fewer than eight bytes, read from one word; none if it is another
+/// one, or not one at all.
+#[inline(always)]
+fn short_number(bytes: &[u8], start: usize) -> Option<Number> {
+    let negative = *bytes.get(start)? == b'-';
+    let first = start + usize::from(negative);
+    let word = u64::from_le_bytes(*bytes.get(first..)?.first_chunk::<8>()?);
+    let digits = word ^ (ONES * 0x30);
+    // The high bit of each byte that is no digit, and of each that is a point.
+    let others = (((digits & (ONES * 0x7f)) + ONES * 0x76) | digits) & (ONES * 0x80);
+    let points = word ^ (ONES * 0x2e);
+    let points = points.wrapping_sub(ONES) & !points & (ONES * 0x80);
+    let last = others & !points;
+    if last == 0 {
+        return None;
+    }
+    let end_bit = last.trailing_zeros() & 0x38;
+    let length = (end_bit / 8) as usize;
+    // Below the byte behind the number, and below the point: all, if there is none.
+    let inside = (1 << end_bit) - 1;
+    let point = points & inside;
+    let whole = (point >> 7).wrapping_sub(1);
+    let whole_bits = (point | last).trailing_zeros() & 0x38;
+    let zero_first = word as u8 == b'0' && whole_bits != 8;
+    let exponent = matches!((word >> end_bit) as u8 | 0x20, b'e');
+    let fraction = (end_bit - whole_bits) / 8;
+    // A point is one byte of what is behind the whole part; at least one digit comes after it.
+    if length == 0
+        || point & point.wrapping_sub(1) != 0
+        || whole_bits == 0
+        || fraction == 1
+        || zero_first
+        || exponent
+    {
+        return None;
+    }
+    let count = length - usize::from(point != 0);
+    let squeezed = (digits & whole) | ((digits >> 8) & !whole);
+    let digits = eight(squeezed << (64 - 8 * count as u32));
+    let fraction = (fraction as usize).saturating_sub(1);
+    Some(Number { end: first + length, negative, digits, count, fraction, exponent: false })
+}
+
+/// Any number.
+#[inline(never)]
+fn any_number(bytes: &[u8], start: usize) -> Option<Number> {
     let negative = bytes.get(start) == Some(&b'-');
     let first = start + usize::from(negative);
     let (mut digits, mut end) = run(bytes, first, 0);
@@ -198,7 +251,7 @@ fn eight(word: u64) -> u64 {
 }
 
 /// The byte behind a literal, if it stands at a place.
-#[inline]
+#[inline(always)]
 pub(super) fn literal(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
     match rest.first_chunk::<4>()? {
@@ -208,10 +261,36 @@ pub(super) fn literal(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// A place in a record, as far as it has been read.
-pub(super) struct Cursor<'a> {
+/// Whether a text is an IPv4 address in its canonical form.
+#[inline]
+pub(super) fn is_ipv4(text: &[u8]) -> bool {
+    let (mut part, mut digits, mut points) = (0, 0, 0);
+    for byte in text {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit <= 9 {
+            if digits > 0 && part == 0 {
+                return false;
+            }
+            part = part * 10 + digit;
+            digits += 1;
+            if part > 255 {
+                return false;
+            }
+        } else {
+            if *byte != b'.' || digits == 0 {
+                return false;
+            }
+            points += 1;
+            (part, digits) = (0, 0);
+        }
+    }
+    points == 3 && digits > 0
+}
+
+/// The bytes of a record. Whoever reads keeps the place where it is: what goes over something takes the place
+/// where that begins, and gives the place behind it.
+pub(super) struct Input<'a> {
     pub bytes: &'a [u8],
-    pub at: usize,
     /// Whether there was white space.
     pub spaced: bool,
     max_depth: usize,
@@ -219,144 +298,116 @@ pub(super) struct Cursor<'a> {
     open: &'a mut Vec<bool>,
 }
 
-impl<'a> Cursor<'a> {
-    /// The start of a record.
-    pub fn new(bytes: &'a [u8], max_depth: usize, open: &'a mut Vec<bool>) -> Cursor<'a> {
-        Cursor { bytes, at: 0, spaced: false, max_depth, open }
-    }
-
-    /// The byte that stands here.
-    #[inline]
-    pub fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+impl<'a> Input<'a> {
+    /// A record's bytes.
+    pub fn new(bytes: &'a [u8], max_depth: usize, open: &'a mut Vec<bool>) -> Input<'a> {
+        Input { bytes, spaced: false, max_depth, open }
     }
 
     /// Goes over white space.
-    #[inline]
-    pub fn space(&mut self) {
-        if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.wide_space();
-        }
+    #[inline(always)]
+    pub fn space(&mut self, at: usize) -> usize {
+        if self.bytes.get(at).is_some_and(|byte| *byte <= b' ') { self.wide_space(at) } else { at }
     }
 
     #[inline(never)]
-    fn wide_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    fn wide_space(&mut self, mut at: usize) -> usize {
+        while matches!(self.bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
             self.spaced = true;
         }
+        at
     }
 
-    /// Goes over white space and one byte, which must be this.
-    #[inline]
-    pub fn expect(&mut self, byte: u8) -> Option<()> {
-        self.space();
-        (self.peek()? == byte).then(|| self.at += 1)
-    }
-
-    /// Goes into a container that is `depth` deep in others; true if something is in it.
-    #[inline]
-    pub fn enter(&mut self, depth: usize, close: u8) -> Option<bool> {
+    /// Goes into a container that is `depth` deep in others; whether something is in it.
+    #[inline(always)]
+    pub fn enter(&mut self, at: usize, depth: usize, close: u8) -> Option<(usize, bool)> {
         if depth >= self.max_depth {
             return None;
         }
-        self.at += 1;
-        self.space();
-        let is_empty = self.peek()? == close;
-        self.at += usize::from(is_empty);
-        Some(!is_empty)
+        let at = self.space(at + 1);
+        let is_empty = *self.bytes.get(at)? == close;
+        Some((at + usize::from(is_empty), !is_empty))
     }
 
-    /// Goes behind a value to the next one, or out of the container; true if there is a next one.
-    #[inline]
-    pub fn more(&mut self, close: u8) -> Option<bool> {
-        self.space();
-        let byte = self.peek()?;
-        if byte == b',' {
-            self.at += 1;
-            self.space();
-            return Some(true);
-        }
-        (byte == close).then(|| {
-            self.at += 1;
-            false
-        })
-    }
-
-    /// Goes over a string that begins here; what stands between its quotes.
-    #[inline]
-    pub fn string(&mut self) -> Option<(std::ops::Range<usize>, bool)> {
-        if self.peek()? != b'"' {
-            return None;
-        }
-        let start = self.at + 1;
-        let text = string(self.bytes, start)?;
-        self.at = text.end + 1;
-        Some((start..text.end, text.escaped))
-    }
-
-    /// The same, or nothing if no string begins here.
-    #[inline]
-    pub fn text(&mut self) -> Option<Option<(std::ops::Range<usize>, bool)>> {
-        if self.peek()? == b'"' { self.string().map(Some) } else { Some(None) }
-    }
-
-    /// Goes over a value that begins here and is `depth` deep in others.
-    #[inline]
-    pub fn skip(&mut self, depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'{' | b'[' => self.nested(depth),
-            _ => self.scalar(),
+    /// Goes behind a value to the next one, or out of the container; whether there is a next one.
+    #[inline(always)]
+    pub fn more(&mut self, at: usize, close: u8) -> Option<(usize, bool)> {
+        let at = self.space(at);
+        match *self.bytes.get(at)? {
+            b',' => Some((self.space(at + 1), true)),
+            byte => (byte == close).then_some((at + 1, false)),
         }
     }
 
-    #[inline]
-    fn scalar(&mut self) -> Option<()> {
-        self.at = match self.peek()? {
-            b'"' => string(self.bytes, self.at + 1)?.end + 1,
-            b'-' | b'0'..=b'9' => number(self.bytes, self.at)?.end,
-            _ => literal(self.bytes, self.at)?,
-        };
-        Some(())
+    /// Goes over a string.
+    #[inline(always)]
+    pub fn string(&self, at: usize) -> Option<Text> {
+        if *self.bytes.get(at)? == b'"' { string(self.bytes, at + 1) } else { None }
     }
 
-    /// Goes over a member's name and the colon behind it.
-    #[inline]
-    fn name(&mut self) -> Option<()> {
-        self.string()?;
-        self.expect(b':')?;
-        self.space();
-        Some(())
+    /// Goes over the colon behind a name.
+    #[inline(always)]
+    pub fn colon(&mut self, at: usize) -> Option<usize> {
+        let at = self.space(at);
+        if *self.bytes.get(at)? == b':' { Some(self.space(at + 1)) } else { None }
+    }
+
+    /// Goes over a value that is `depth` deep in others.
+    #[inline(always)]
+    pub fn skip(&mut self, at: usize, depth: usize) -> Option<usize> {
+        match *self.bytes.get(at)? {
+            b'"' => Some(string(self.bytes, at + 1)?.end + 1),
+            b'-' | b'0'..=b'9' => Some(number(self.bytes, at)?.end),
+            b'{' | b'[' => self.nested(at, depth),
+            _ => literal(self.bytes, at),
+        }
     }
 
     /// Goes over an array or object: without recursion, so that no limit of depth is too deep for the stack.
-    fn nested(&mut self, depth: usize) -> Option<()> {
+    #[inline(never)]
+    fn nested(&mut self, mut at: usize, depth: usize) -> Option<usize> {
         self.open.clear();
         loop {
-            let byte = self.peek()?;
+            let byte = *self.bytes.get(at)?;
             let is_object = byte == b'{';
             if is_object || byte == b'[' {
-                if self.enter(depth + self.open.len(), close(is_object))? {
+                let more;
+                (at, more) = self.enter(at, depth + self.open.len(), close(is_object))?;
+                if more {
                     self.open.push(is_object);
                     if is_object {
-                        self.name()?;
+                        at = self.name(at)?;
                     }
                     continue;
                 }
             } else {
-                self.scalar()?;
+                at = match byte {
+                    b'"' => string(self.bytes, at + 1)?.end + 1,
+                    b'-' | b'0'..=b'9' => number(self.bytes, at)?.end,
+                    _ => literal(self.bytes, at)?,
+                };
             }
             loop {
-                let Some(is_object) = self.open.last().copied() else { return Some(()) };
-                if self.more(close(is_object))? {
+                let Some(is_object) = self.open.last().copied() else { return Some(at) };
+                let more;
+                (at, more) = self.more(at, close(is_object))?;
+                if more {
                     if is_object {
-                        self.name()?;
+                        at = self.name(at)?;
                     }
                     break;
                 }
                 self.open.pop();
             }
         }
+    }
+
+    /// Goes over a member's name and the colon behind it.
+    #[inline(always)]
+    fn name(&mut self, at: usize) -> Option<usize> {
+        let name = self.string(at)?;
+        self.colon(name.end + 1)
     }
 }
 
@@ -402,6 +453,16 @@ mod tests {
             // More than 19 digits wrap: whoever asks for the value looks at how many there are.
             if count <= 19 {
                 prop_assert_eq!(digits, text[..count].parse().unwrap_or(0));
+            }
+        }
+
+        #[test]
+        fn addresses_are_those_of_the_library(
+            near in "(0|[1-9][0-9]{0,2}|0[0-9])([.:](0|[1-9][0-9]{0,2})){2,4}\\.?", any in "\\PC{0,16}",
+        ) {
+            for text in [near, any] {
+                let said = text.parse::<std::net::Ipv4Addr>().is_ok();
+                prop_assert_eq!(is_ipv4(text.as_bytes()), said, "{}", text);
             }
         }
 

@@ -2,10 +2,9 @@
 //! everything is in the slow reading.
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
 
 use super::Reader;
-use super::bytes::{self, Number};
+use super::bytes;
 use super::steps::{Kind, Step};
 use crate::decode::rows::Column;
 use crate::decode::value;
@@ -14,66 +13,63 @@ use crate::schema::{FieldType, TimeUnit};
 
 impl Reader<'_> {
     /// The value of a field that has no declared members.
-    #[inline]
-    pub(super) fn leaf(&mut self, step: &Step, depth: usize) -> Option<()> {
-        let start = self.cursor.at;
-        let byte = self.cursor.peek()?;
+    #[inline(always)]
+    pub(super) fn leaf(&mut self, step: &Step, at: usize, depth: usize) -> Option<usize> {
+        let bytes = self.input.bytes;
+        let byte = *bytes.get(at)?;
         let is_digit = byte == b'-' || byte.is_ascii_digit();
-        match step.kind {
-            _ if byte == b'n' => {
-                self.cursor.at = bytes::literal(self.cursor.bytes, start)?;
-                return Some(());
-            }
+        let end = match step.kind {
+            _ if byte == b'n' => return bytes::literal(bytes, at),
             Kind::Float if is_digit => {
-                if let Some(float) = self.number()?.float() {
-                    return self.float(step, float);
+                let number = bytes::number(bytes, at)?;
+                if let Some(float) = number.float() {
+                    return self.float(step, float).map(|()| number.end);
                 }
+                number.end
             }
             Kind::Int if is_digit => {
-                if let Some(int) = self.number()?.int() {
-                    return self.int(step, int);
+                let number = bytes::number(bytes, at)?;
+                if let Some(int) = number.int() {
+                    return self.int(step, int).map(|()| number.end);
                 }
+                number.end
             }
             Kind::Text(case) if byte == b'"' => {
-                let (text, escaped) = self.cursor.string()?;
-                let text = self.text.get(text)?;
-                if !escaped && case.holds(text.as_bytes()) {
-                    return self.text(step, text);
+                let text = bytes::string(bytes, at + 1)?;
+                if !text.escaped && case.holds(bytes.get(at + 1..text.end)?) {
+                    return self.text(step, at + 1, text.end).map(|()| text.end + 1);
                 }
+                text.end + 1
             }
             Kind::Bool if matches!(byte, b't' | b'f') => {
-                self.cursor.at = bytes::literal(self.cursor.bytes, start)?;
-                return self.bool(step, byte == b't');
+                let end = bytes::literal(bytes, at)?;
+                return self.bool(step, byte == b't').map(|()| end);
             }
             Kind::Time(unit) if is_digit => {
-                if let Some(time) = self.number()?.int().and_then(|int| whole(int, unit)) {
-                    return self.time(step, Some(time).filter(|time| time.is_plausible()));
+                let number = bytes::number(bytes, at)?;
+                if let Some(time) = number.int().and_then(|int| whole(int, unit)) {
+                    let time = Some(time).filter(|time| time.is_plausible());
+                    return self.time(step, time).map(|()| number.end);
                 }
+                number.end
             }
             Kind::Ip if byte == b'"' => {
-                let (text, escaped) = self.cursor.string()?;
-                let text = self.text.get(text)?;
-                // The one way to write such an address is its canonical form.
-                if !escaped && text.parse::<Ipv4Addr>().is_ok() {
-                    return self.text(step, text);
+                let text = bytes::string(bytes, at + 1)?;
+                if !text.escaped && bytes::is_ipv4(bytes.get(at + 1..text.end)?) {
+                    return self.text(step, at + 1, text.end).map(|()| text.end + 1);
                 }
+                text.end + 1
             }
-            Kind::List if byte == b'[' => return self.list(step, depth),
-            Kind::Json => return self.json(step, depth),
-            _ => self.cursor.skip(depth)?,
-        }
-        let raw = self.text.get(start..self.cursor.at)?;
-        self.value(step, raw)
-    }
-
-    #[inline]
-    fn number(&mut self) -> Option<Number> {
-        let number = bytes::number(self.cursor.bytes, self.cursor.at)?;
-        self.cursor.at = number.end;
-        Some(number)
+            Kind::List if byte == b'[' => return self.list(step, at, depth),
+            Kind::Json => return self.json(step, at, depth),
+            _ => self.input.skip(at, depth)?,
+        };
+        self.value(step, self.text.get(at..end)?)?;
+        Some(end)
     }
 
     /// Any value, by its text, which is known to be valid JSON and not `null`.
+    #[inline(never)]
     pub(super) fn value(&mut self, step: &Step, raw: &str) -> Option<()> {
         let plan = self.plan.fields.get(step.field)?;
         if let (true, FieldType::Time(unit)) = (step.is_time, plan.field.kind) {
@@ -82,7 +78,7 @@ impl Reader<'_> {
         let column = self.memory.columns.get_mut(step.field)?;
         column.pad(self.row);
         let fits = match column {
-            Column::Text(column) if plan.field.kind == FieldType::Json && !self.cursor.spaced => {
+            Column::Text(column) if plan.field.kind == FieldType::Json && !self.input.spaced => {
                 column.push(Some(raw))
             }
             column => column.push(plan, raw),
@@ -91,14 +87,14 @@ impl Reader<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, step: &Step, fits: bool) {
         if !fits {
             self.mistyped.push(step.field);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn float(&mut self, step: &Step, float: f64) -> Option<()> {
         let Column::Float(column) = self.memory.columns.get_mut(step.field)? else { return None };
         let fits = column.put(self.row, Some(float).filter(|float| *float >= step.min));
@@ -106,7 +102,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn int(&mut self, step: &Step, int: i64) -> Option<()> {
         let Column::Int(column) = self.memory.columns.get_mut(step.field)? else { return None };
         let fits = column.put(self.row, Some(int).filter(|int| *int as f64 >= step.min));
@@ -114,21 +110,23 @@ impl Reader<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn bool(&mut self, step: &Step, value: bool) -> Option<()> {
         let Column::Bool(column) = self.memory.columns.get_mut(step.field)? else { return None };
         column.put(self.row, Some(value));
         Some(())
     }
 
-    #[inline]
-    fn text(&mut self, step: &Step, text: &str) -> Option<()> {
+    /// The text from one place to another.
+    #[inline(always)]
+    fn text(&mut self, step: &Step, start: usize, end: usize) -> Option<()> {
         let Column::Text(column) = self.memory.columns.get_mut(step.field)? else { return None };
-        let fits = column.put(self.row, Some(text));
+        let fits = column.put(self.row, self.input.bytes, start, end);
         self.count(step, fits);
         Some(())
     }
 
+    #[inline(always)]
     fn time(&mut self, step: &Step, time: Option<Timestamp>) -> Option<()> {
         if step.is_time {
             self.time = time;
@@ -140,38 +138,38 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn list(&mut self, step: &Step, depth: usize) -> Option<()> {
+    fn list(&mut self, step: &Step, at: usize, depth: usize) -> Option<usize> {
         let Column::List(column) = self.memory.columns.get_mut(step.field)? else { return None };
         column.pad(self.row);
         let mut fits = true;
-        let mut more = self.cursor.enter(depth, b']')?;
+        let (mut at, mut more) = self.input.enter(at, depth, b']')?;
         while more {
-            if let Some((item, escaped)) = self.cursor.text()? {
-                let item = if escaped {
-                    value::text(self.text.get(item.start - 1..item.end + 1)?)?
+            let end = if *self.input.bytes.get(at)? == b'"' {
+                let item = self.input.string(at)?;
+                let text = if item.escaped {
+                    value::text(self.text.get(at..=item.end)?)?
                 } else {
-                    Cow::Borrowed(self.text.get(item)?)
+                    Cow::Borrowed(self.text.get(at + 1..item.end)?)
                 };
-                fits = fits && column.item(&item);
+                fits = fits && column.item(&text);
+                item.end + 1
             } else {
-                self.cursor.skip(depth + 1)?;
                 fits = false;
-            }
-            more = self.cursor.more(b']')?;
+                self.input.skip(at, depth + 1)?
+            };
+            (at, more) = self.input.more(end, b']')?;
         }
         let fits = column.close(fits);
         self.count(step, fits);
-        Some(())
+        Some(at)
     }
 
-    fn json(&mut self, step: &Step, depth: usize) -> Option<()> {
-        let start = self.cursor.at;
-        let spaced = std::mem::replace(&mut self.cursor.spaced, false);
-        self.cursor.skip(depth)?;
-        let raw = self.text.get(start..self.cursor.at)?;
-        self.value(step, raw)?;
-        self.cursor.spaced |= spaced;
-        Some(())
+    fn json(&mut self, step: &Step, at: usize, depth: usize) -> Option<usize> {
+        let spaced = std::mem::replace(&mut self.input.spaced, false);
+        let end = self.input.skip(at, depth)?;
+        self.value(step, self.text.get(at..end)?)?;
+        self.input.spaced |= spaced;
+        Some(end)
     }
 }
 

@@ -8,7 +8,7 @@ mod bytes;
 mod leaf;
 mod steps;
 
-use self::bytes::Cursor;
+use self::bytes::Input;
 use self::steps::{Kind, Step, Steps};
 use super::plan::Plan;
 use super::seed::Memory;
@@ -47,7 +47,7 @@ impl Fast {
         rows: usize,
         max_depth: usize,
     ) -> Option<()> {
-        let text = std::str::from_utf8(payload).ok()?;
+        let text = simdutf8::basic::from_utf8(payload).ok()?;
         self.times.clear();
         self.mistyped.clear();
         let mut reader = Reader {
@@ -56,7 +56,7 @@ impl Fast {
             memory: &mut *memory,
             other: &mut self.other,
             text,
-            cursor: Cursor::new(text.as_bytes(), max_depth, &mut self.open),
+            input: Input::new(text.as_bytes(), max_depth, &mut self.open),
             first: rows,
             row: rows,
             times: &mut self.times,
@@ -80,7 +80,7 @@ struct Reader<'a> {
     memory: &'a mut Memory,
     other: &'a mut [usize],
     text: &'a str,
-    cursor: Cursor<'a>,
+    input: Input<'a>,
     /// The row of the record's first event.
     first: usize,
     /// The row of the event that is being read.
@@ -97,23 +97,22 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn record(&mut self) -> Option<()> {
-        self.cursor.space();
-        match self.cursor.peek()? {
+        let at = self.input.space(0);
+        let at = match *self.input.bytes.get(at)? {
             b'{' => {
                 self.outer = self.memory.object();
-                self.members(self.plan.outer, self.outer, 0)?;
+                self.members(self.plan.outer, self.outer, at, 0)?
             }
             b'[' if self.plan.many => {
                 self.listed = true;
-                self.events(0)?;
+                self.events(at, 0)?
             }
             _ => return None,
-        }
+        };
         if !self.listed {
             self.end_event();
         }
-        self.cursor.space();
-        self.cursor.peek().is_none().then_some(())
+        (self.input.space(at) == self.input.bytes.len()).then_some(())
     }
 
     fn end_event(&mut self) {
@@ -122,18 +121,18 @@ impl Reader<'_> {
     }
 
     /// The array of a record's events.
-    fn events(&mut self, depth: usize) -> Option<()> {
-        if self.cursor.peek()? != b'[' {
+    fn events(&mut self, at: usize, depth: usize) -> Option<usize> {
+        if *self.input.bytes.get(at)? != b'[' {
             return None;
         }
-        let mut more = self.cursor.enter(depth, b']')?;
+        let (mut at, mut more) = self.input.enter(at, depth, b']')?;
         while more {
             let object = self.memory.object();
-            self.members(self.plan.event, object, depth + 1)?;
+            at = self.members(self.plan.event, object, at, depth + 1)?;
             self.end_event();
-            more = self.cursor.more(b']')?;
+            (at, more) = self.input.more(at, b']')?;
         }
-        Some(())
+        Some(at)
     }
 
     /// The record is a list: what its own members have left is no event.
@@ -145,104 +144,119 @@ impl Reader<'_> {
     }
 
     /// An object on the way to declared members; `object` says which event or record it belongs to.
-    fn members(&mut self, node: usize, object: u64, depth: usize) -> Option<()> {
-        if self.cursor.peek()? != b'{' {
+    fn members(&mut self, node: usize, object: u64, at: usize, depth: usize) -> Option<usize> {
+        if *self.input.bytes.get(at)? != b'{' {
             return None;
         }
+        let (mut at, more) = self.input.enter(at, depth, b'}')?;
+        if !more {
+            return Some(at);
+        }
+        let bytes = self.input.bytes;
         let mut before = self.plan.len() + node;
-        let mut more = self.cursor.enter(depth, b'}')?;
-        while more {
-            match self.name(node, before, object)? {
+        loop {
+            let (child, value) = self.name(node, before, object, at)?;
+            at = match child {
                 Some((child, step)) => {
                     before = child;
-                    self.member(child, step, object, depth + 1)?;
+                    self.member(child, step, object, value, depth + 1)?
                 }
-                None => self.cursor.skip(depth + 1)?,
+                None => self.input.skip(value, depth + 1)?,
+            };
+            // White space is left to whoever finds it instead of what should be there.
+            match *bytes.get(at)? {
+                b',' => at += 1,
+                b'}' => return Some(at + 1),
+                _ => {
+                    let more;
+                    (at, more) = self.input.more(at, b'}')?;
+                    if !more {
+                        return Some(at);
+                    }
+                }
             }
-            more = self.cursor.more(b'}')?;
         }
-        Some(())
     }
 }
 
+/// The node and step that a name leads to, if it is declared, and where the member's value begins.
+type Named<'a> = (Option<(usize, &'a Step)>, usize);
+
 impl<'a> Reader<'a> {
-    /// Goes over a member's name and colon; the node and step that it leads to, if it is declared. A declared
-    /// one that stands twice is a fault.
-    #[inline]
-    fn name(&mut self, node: usize, before: usize, object: u64) -> Option<Option<(usize, &'a Step)>> {
+    /// Goes over a member's name and colon. A declared one that stands twice is a fault.
+    #[inline(always)]
+    fn name(&mut self, node: usize, before: usize, object: u64, at: usize) -> Option<Named<'a>> {
         let steps = self.steps;
-        let rest = self.cursor.bytes.get(self.cursor.at..)?;
         let guess = *self.memory.next.get(before)?;
         let step = steps.get(guess)?;
-        if let Some(length) = step.behind(rest) {
-            self.cursor.at += length;
-            self.cursor.space();
-            return self.first_time(guess, object).map(|()| Some((guess, step)));
+        if let Some(behind) = step.behind(self.input.bytes, at) {
+            self.first_time(guess, object)?;
+            return Some((Some((guess, step)), behind));
         }
-        let Some(child) = self.other_name(node, before, rest)? else { return Some(None) };
+        let (child, at) = self.other_name(node, before, at)?;
+        let Some(child) = child else { return Some((None, at)) };
         let step = steps.get(child)?;
-        self.first_time(child, object).map(|()| Some((child, step)))
+        self.first_time(child, object)?;
+        Some((Some((child, step)), at))
     }
 
     /// The same for a name that was not foreseen.
-    fn other_name(&mut self, node: usize, before: usize, rest: &[u8]) -> Option<Option<usize>> {
+    #[inline(never)]
+    fn other_name(&mut self, node: usize, before: usize, at: usize) -> Option<(Option<usize>, usize)> {
+        let at = self.input.space(at);
         let other = self.other.get_mut(before)?;
         let next = self.memory.next.get_mut(before)?;
-        if let Some(length) = self.steps.get(*other)?.behind(rest) {
-            std::mem::swap(other, next);
-            self.cursor.at += length;
-            self.cursor.space();
-            return Some(Some(*next));
+        if let Some(behind) = self.steps.get(*next)?.behind(self.input.bytes, at) {
+            return Some((Some(*next), behind));
         }
-        let (name, escaped) = self.cursor.string()?;
-        let child = if escaped {
-            let name: String = serde_json::from_str(self.text.get(name.start - 1..name.end + 1)?).ok()?;
+        if let Some(behind) = self.steps.get(*other)?.behind(self.input.bytes, at) {
+            std::mem::swap(other, next);
+            return Some((Some(*next), behind));
+        }
+        let name = self.input.string(at)?;
+        let child = if name.escaped {
+            let name: String = serde_json::from_str(self.text.get(at..=name.end)?).ok()?;
             self.steps.find(self.plan, node, name.as_bytes())
         } else {
-            self.steps.find(self.plan, node, self.cursor.bytes.get(name)?)
+            self.steps.find(self.plan, node, self.input.bytes.get(at + 1..name.end)?)
         };
-        self.cursor.expect(b':')?;
-        self.cursor.space();
         if let Some(child) = child {
             *other = std::mem::replace(next, child);
         }
-        Some(child)
+        Some((child, self.input.colon(name.end + 1)?))
     }
 
-    #[inline]
+    #[inline(always)]
     fn first_time(&mut self, node: usize, object: u64) -> Option<()> {
         let seen = self.memory.seen.get_mut(node)?;
         (std::mem::replace(seen, object) != object).then_some(())
     }
 
     /// The value of a declared member.
-    #[inline]
-    fn member(&mut self, node: usize, step: &Step, object: u64, depth: usize) -> Option<()> {
+    #[inline(always)]
+    fn member(&mut self, node: usize, step: &Step, object: u64, at: usize, depth: usize) -> Option<usize> {
+        let at = self.input.space(at);
         match step.kind {
-            Kind::Skip => self.cursor.skip(depth),
+            Kind::Skip => self.input.skip(at, depth),
             Kind::Records => {
                 self.begin_list();
-                self.events(depth)
+                self.events(at, depth)
             }
-            Kind::Inner => self.inner(node, step, object, depth),
+            Kind::Inner => self.inner(node, step, object, at, depth),
             // Members of a record that is a list belong to no event.
-            _ if self.listed && object == self.outer => self.cursor.skip(depth),
-            _ => self.leaf(step, depth),
+            _ if self.listed && object == self.outer => self.input.skip(at, depth),
+            _ => self.leaf(step, at, depth),
         }
     }
 
     /// An object in which declared members lie, or something else in its place.
-    fn inner(&mut self, node: usize, step: &Step, object: u64, depth: usize) -> Option<()> {
-        let start = self.cursor.at;
-        let spaced = std::mem::replace(&mut self.cursor.spaced, false);
-        let is_object = self.cursor.peek()? == b'{';
-        if is_object {
-            self.members(node, object, depth)?;
-        } else {
-            self.cursor.skip(depth)?;
-        }
+    fn inner(&mut self, node: usize, step: &Step, object: u64, at: usize, depth: usize) -> Option<usize> {
+        let spaced = std::mem::replace(&mut self.input.spaced, false);
+        let is_object = *self.input.bytes.get(at)? == b'{';
+        let end =
+            if is_object { self.members(node, object, at, depth)? } else { self.input.skip(at, depth)? };
         let keep = !(self.listed && object == self.outer);
-        let raw = self.text.get(start..self.cursor.at)?;
+        let raw = self.text.get(at..end)?;
         if keep && raw != "null" {
             if self.plan.field(node).is_some() {
                 self.value(step, raw)?;
@@ -251,7 +265,7 @@ impl<'a> Reader<'a> {
                 self.mistyped.extend_from_slice(self.plan.below(node));
             }
         }
-        self.cursor.spaced |= spaced;
-        Some(())
+        self.input.spaced |= spaced;
+        Some(end)
     }
 }

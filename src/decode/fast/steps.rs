@@ -10,8 +10,8 @@ pub(super) struct Step {
     /// `"name":`, as it stands in a record without white space; empty if the name cannot stand there so.
     text: Box<[u8]>,
     /// The first sixteen bytes of it, and which of them count.
-    head: u128,
-    mask: u128,
+    head: [u64; 2],
+    mask: [u64; 2],
     /// What becomes of the value.
     pub kind: Kind,
     /// The field whose value it is, if it is one.
@@ -64,13 +64,15 @@ impl Step {
         // Such a name is only ever written with escapes.
         let plain = !name.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) && node != 0;
         let text = if plain { [b"\"", name, b"\":"].concat() } else { Vec::new() };
-        let at = |n: usize| text.get(n).copied();
-        let head = std::array::from_fn(|n| at(n).unwrap_or_default());
-        let mask = std::array::from_fn(|n| if at(n).is_some() { 0xff } else { 0 });
+        let word = |first: usize, of: fn(u8) -> u8| {
+            let byte = |n: usize| text.get(first + n).copied().map_or(0, of);
+            u64::from_le_bytes(std::array::from_fn(byte))
+        };
+        let words = |of| if plain { [word(0, of), word(8, of)] } else { [u64::MAX; 2] };
         Step {
-            // No text has this byte.
-            head: if plain { u128::from_le_bytes(head) } else { u128::MAX },
-            mask: if plain { u128::from_le_bytes(mask) } else { u128::MAX },
+            // No text has the bytes of a name that is not plain.
+            head: words(|byte| byte),
+            mask: words(|_| 0xff),
             text: text.into(),
             kind,
             field: field.unwrap_or(usize::MAX),
@@ -79,18 +81,21 @@ impl Step {
         }
     }
 
-    /// Where the value may begin, if these bytes begin with this member.
-    #[inline]
-    pub fn behind(&self, rest: &[u8]) -> Option<usize> {
+    /// The place behind this member's name and colon, if they stand at a place.
+    #[inline(always)]
+    pub fn behind(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let rest = bytes.get(at..)?;
         let length = self.text.len();
         let same = match rest.first_chunk::<16>() {
             Some(head) => {
-                u128::from_le_bytes(*head) & self.mask == self.head
-                    && (length <= 16 || rest.get(16..length) == self.text.get(16..))
+                let head = u128::from_le_bytes(*head);
+                let one = (head as u64 ^ self.head[0]) & self.mask[0];
+                let other = ((head >> 64) as u64 ^ self.head[1]) & self.mask[1];
+                one | other == 0 && (length <= 16 || rest.get(16..length) == self.text.get(16..))
             }
             None => length > 0 && rest.starts_with(&self.text),
         };
-        same.then_some(length)
+        same.then_some(at + length)
     }
 }
 
@@ -126,10 +131,27 @@ impl Case {
     pub fn holds(self, text: &[u8]) -> bool {
         let solid = |byte: Option<&u8>| byte.is_none_or(|byte| (b'!'..0x7f).contains(byte));
         (!self.trim || (solid(text.first()) && solid(text.last())))
-            && (!self.upper || text.iter().fold(true, |all, b| all & b.is_ascii() & !b.is_ascii_lowercase()))
-            && (!self.lower || text.iter().fold(true, |all, b| all & b.is_ascii() & !b.is_ascii_uppercase()))
+            && (!self.upper || !has_letter(text, b'a'))
+            && (!self.lower || !has_letter(text, b'A'))
     }
 }
+
+/// Whether there is a letter of the alphabet that begins with `first`, or a byte that is not ASCII.
+#[inline]
+fn has_letter(text: &[u8], first: u8) -> bool {
+    let (head, tail) = text.as_chunks::<8>();
+    let tail = tail.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let words = head.iter().map(|chunk| u64::from_le_bytes(*chunk)).chain([tail]);
+    // Adding carries into the high bit of each byte that is not below a letter; no byte carries into the next.
+    let at_least = |low: u64, byte: u8| low + ONES * u64::from(0x80 - byte);
+    let found = words.fold(0, |found, word| {
+        let low = word & (ONES * 0x7f);
+        found | word | (at_least(low, first) & !at_least(low, first + 26))
+    });
+    found & (ONES * 0x80) != 0
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// All nodes of a plan, and a table of the names below each.
 pub(super) struct Steps {

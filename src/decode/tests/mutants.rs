@@ -99,6 +99,64 @@ fn mutate(dice: &mut Dice, record: &[u8], other: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Where each token of a record begins and ends: a string, a number or word, a mark.
+fn tokens(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        match byte {
+            b'"' => {
+                while bytes.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += 1 + usize::from(bytes[at] == b'\\');
+                }
+                at = (at + 1).min(bytes.len());
+            }
+            byte if in_word(byte) => at += bytes[at..].iter().take_while(|byte| in_word(byte)).count(),
+            _ => {}
+        }
+        tokens.push((start, at));
+    }
+    tokens
+}
+
+/// Changes a record by whole tokens: takes one away, doubles one, swaps two, puts one in another's place, or
+/// does so with a run of them, which often is a member or an event.
+fn mutate_tokens(dice: &mut Dice, record: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut bytes = record.to_vec();
+    for _ in 0..=dice.below(3) {
+        let tokens = tokens(&bytes);
+        let run = |dice: &mut Dice| {
+            let first = dice.below(tokens.len());
+            // A member is four tokens long: its name, a colon, its value, a comma.
+            let last = first + [0, 0, 1, 3, 3, 7][dice.below(6)];
+            let start = tokens.get(first).map_or(0, |token| token.0);
+            start..tokens.get(last).or(tokens.last()).map_or(start, |token| token.1)
+        };
+        let (one, another) = (run(dice), run(dice));
+        let text = bytes[one.clone()].to_vec();
+        match dice.below(5) {
+            0 => drop(bytes.drain(one)),
+            1 => drop(bytes.splice(one.end..one.end, text)),
+            2 => drop(bytes.splice(another, text)),
+            3 if one.end <= another.start => {
+                let late = bytes[another.clone()].to_vec();
+                bytes.splice(another, text);
+                bytes.splice(one, late);
+            }
+            _ => {
+                let theirs = self::tokens(other);
+                if let Some((start, end)) = theirs.get(dice.below(theirs.len())) {
+                    bytes.splice(one, other[*start..*end].iter().copied());
+                }
+            }
+        }
+    }
+    bytes
+}
+
 /// Records of a shipped stream.
 fn originals(stream: &str) -> Vec<Vec<u8>> {
     let lines = match stream {
@@ -124,7 +182,16 @@ const TELEMETRY: &str = concat!(
     r#""src_ip": "::ffff:10.1.2.3", "speed": -1.25e1, "odometer": -0.5, "is_moving": null}"#,
 );
 
+/// Rows and rejects of so many changed records; `MUTANTS=n` makes it n times as many, all others.
 fn agree(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
+    let times = std::env::var("MUTANTS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    (0..times).fold((0, 0), |(rows, rejects), time| {
+        let found = agree_once(stream, rounds, seed + 1000 * time);
+        (rows + found.0, rejects + found.1)
+    })
+}
+
+fn agree_once(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
     let schema = crate::schema::built_in().into_iter().find(|schema| &*schema.name == stream).unwrap();
     let originals = originals(stream);
     let mut dice = Dice(seed);
@@ -134,6 +201,7 @@ fn agree(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
             .map(|_| {
                 let pick = dice.below(originals.len());
                 let other = dice.below(originals.len());
+                let mutate = [mutate, mutate_tokens][dice.below(2)];
                 mutate(&mut dice, &originals[pick], &originals[other])
             })
             .collect();
@@ -147,12 +215,12 @@ fn agree(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
 
 #[test]
 fn of_changed_telemetry_both_say_the_same() {
-    let (rows, rejects) = agree("telemetry", 40_000, 7);
-    assert!(rows > 8_000 && rejects > 8_000, "{rows} rows, {rejects} rejects");
+    let (rows, rejects) = agree("telemetry", 30_000, 7);
+    assert!(rows > 5_000 && rejects > 5_000, "{rows} rows, {rejects} rejects");
 }
 
 #[test]
 fn of_changed_cloudtrail_both_say_the_same() {
     let (rows, rejects) = agree("cloudtrail", 10_000, 11);
-    assert!(rows > 2_000 && rejects > 2_000, "{rows} rows, {rejects} rejects");
+    assert!(rows > 1_500 && rejects > 2_000, "{rows} rows, {rejects} rejects");
 }
