@@ -142,7 +142,8 @@ fn has_letter(text: &[u8], first: u8) -> bool {
     let (head, tail) = text.as_chunks::<8>();
     let tail = tail.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     let words = head.iter().map(|chunk| u64::from_le_bytes(*chunk)).chain([tail]);
-    // Adding carries into the high bit of each byte that is not below a letter; no byte carries into the next.
+    // Adding carries into the high bit of each byte that is not below a letter; no byte carries into the
+    // next.
     let at_least = |low: u64, byte: u8| low + ONES * u64::from(0x80 - byte);
     let found = words.fold(0, |found, word| {
         let low = word & (ONES * 0x7f);
