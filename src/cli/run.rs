@@ -11,7 +11,7 @@ use super::{Exit, Rules};
 use crate::config::{self, Config, LogFormat};
 use crate::kafka::{Cluster, Error, TopicInfo, Topics, Unplaced};
 use crate::metrics::RuleRow;
-use crate::rule::RuleSet;
+use crate::rule::{Clock, Kind, Rule, RuleSet};
 use crate::runtime::run::{Ended, Misplaced, NamedSink, Plan, Running, edges, misplaced, topics, without};
 use crate::schema::Schema;
 use crate::sink;
@@ -187,15 +187,17 @@ fn tell(
     tracing::info!("fleetwarden {} · {all}{shadow} · {workers}", env!("CARGO_PKG_VERSION"));
     for topic in found {
         let clock = match topic.broker_time {
-            Some(true) => "LogAppendTime",
-            Some(false) => "CreateTime",
+            Some(true) => "LogAppendTime (the broker's clock)",
+            Some(false) => "CreateTime (its producers' clocks)",
             None => "clock unknown",
         };
         let stream = &topic.stream;
-        let rules = count(rules.rules.iter().filter(|rule| rule.stream == *stream).count(), "rule");
+        let of = count(rules.rules.iter().filter(|rule| rule.stream == *stream).count(), "rule");
         let partitions = count(topic.partitions, "partition");
-        tracing::info!("reads {stream}: topic {}, {partitions}, {clock}, {rules}", topic.topic);
-        if let Some(warning) = topic.clock_warning(&config.kafka.brokers) {
+        tracing::info!("reads {stream}: topic {}, {partitions}, {clock}, {of}", topic.topic);
+        let windows = ids(rules, stream, |rule| matches!(rule.kind, Kind::Threshold(_)));
+        let arrival = ids(rules, stream, |rule| rule.clock == Clock::Arrival);
+        if let Some(warning) = topic.clock_warning(&config.kafka.brokers, &windows, &arrival) {
             tracing::warn!("{warning}");
         }
     }
@@ -219,6 +221,12 @@ fn tell(
         }
     }
     tracing::info!("Kafka {}, group {}", config.kafka.brokers, config.kafka.group);
+}
+
+/// The rules of a stream that are such.
+fn ids<'r>(rules: &'r RuleSet, stream: &str, such: fn(&Rule) -> bool) -> Vec<&'r str> {
+    let of = rules.rules.iter().filter(|rule| *rule.stream == *stream && such(rule));
+    of.map(|rule| rule.info.id.as_str()).collect()
 }
 
 fn count(n: usize, what: &str) -> String {

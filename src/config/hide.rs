@@ -16,8 +16,8 @@ static SHOWN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(r"^[ \t]*(?:\[{{1,2}}[ \t]*{path}[ \t]*\]{{1,2}}|{path}[ \t]*=)")).ok()
 });
 
-/// The text with everything blank but headers, and keys with their `=`. Every byte keeps its offset, and every
-/// line its number.
+/// The text with everything blank but headers, and keys with their `=`. Every byte keeps its offset, and
+/// every line its number.
 pub(super) fn values(text: &str) -> String {
     let secret = spans(text);
     let hidden = |at: usize| {

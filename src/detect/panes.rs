@@ -290,8 +290,8 @@ impl KeyState {
         self.cap_panes(limits, blind);
     }
 
-    /// At the limit the values of the pane that was touched longest ago leave: were the newcomer refused, what
-    /// is long over would hide what is going on.
+    /// At the limit the values of the pane that was touched longest ago leave: were the newcomer refused,
+    /// what is long over would hide what is going on.
     fn add_distinct(&mut self, set: usize, (pane, hash): (i64, u128), cap: usize, blind: &mut Blind) {
         let Some(set) = self.distinct.get_mut(set) else { return };
         while !set.insert(pane, hash, cap) {

@@ -42,16 +42,25 @@ pub struct TopicInfo {
 }
 
 impl TopicInfo {
-    /// What is wrong with the topic's clock, if anything is, and the command that mends it.
-    pub fn clock_warning(&self, brokers: &str) -> Option<Error> {
+    /// What the topic's clock means for the rules that read it, if it can be wrong, and the command that
+    /// mends it. `windows` are the rules that remember, `arrival` those that count by broker time.
+    pub fn clock_warning(&self, brokers: &str, windows: &[&str], arrival: &[&str]) -> Option<Error> {
         if self.broker_time != Some(false) {
             return None;
         }
-        let message = format!(
-            "topic \"{}\" is CreateTime: a producer that writes a wrong time can close windows \
-             of others early",
+        let mut message = format!(
+            "topic \"{}\" is CreateTime: its producers, not the broker, say when a record arrived, up to an \
+             hour ahead",
             self.topic
         );
+        for (what, rules) in [
+            ("one that runs ahead ends windows of other keys early", windows),
+            ("what it writes is what is counted by", arrival),
+        ] {
+            if !rules.is_empty() {
+                message.push_str(&format!("; {what}: {}", rules.join(", ")));
+            }
+        }
         Some(Error::new(message).hint(format!(
             "kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} \
              --add-config message.timestamp.type=LogAppendTime",
@@ -293,14 +302,18 @@ mod tests {
             partitions: 2,
             broker_time: Some(false),
         };
-        let warning = info.clock_warning("k:9092").unwrap();
+        let warning = info.clock_warning("k:9092", &["often", "twice"], &["twice"]).unwrap();
         assert!(warning.message.contains("\"cars\" is CreateTime"), "{warning}");
+        assert!(warning.message.contains("early: often, twice; what"), "{warning}");
+        assert!(warning.message.ends_with("counted by: twice"), "{warning}");
+        let warning = info.clock_warning("k:9092", &[], &[]).unwrap();
+        assert!(warning.message.ends_with("ahead"), "{warning}");
         assert!(
             warning.hint.contains("--entity-name cars --add-config message.timestamp.type=LogAppendTime")
         );
         info.broker_time = Some(true);
-        assert_eq!(info.clock_warning("k:9092"), None);
+        assert_eq!(info.clock_warning("k:9092", &["often"], &[]), None);
         info.broker_time = None;
-        assert_eq!(info.clock_warning("k:9092"), None);
+        assert_eq!(info.clock_warning("k:9092", &["often"], &[]), None);
     }
 }

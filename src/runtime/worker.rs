@@ -364,31 +364,42 @@ impl Worker {
 
     /// Moves stream time over all records, and sorts those that go on by stream and partition.
     fn move_time<'r, 'a>(&mut self, records: &'r [Record<'a>]) -> Moved<'r, 'a> {
-        let mut moved = Moved::default();
-        let mut sorted: BTreeMap<(usize, Arc<str>), Positioned<'_, '_>> = BTreeMap::new();
-        for (position, record) in (0u32..).zip(records) {
-            let source = usize::from(record.source);
-            // A time that no clock shows would stand at the end of all times, where every deadline is due.
-            let told = Some(record.broker_time).filter(|time| time.is_plausible());
-            self.exchange_time = self.exchange_time.max(told.unwrap_or(self.exchange_time));
-            let mut now = self.exchange_time;
-            if let (Some(id), Some(Some(partition))) =
-                (self.sources.get(source), self.partitions.get_mut(source))
-            {
-                partition.stream_time = partition.stream_time.max(told.unwrap_or(partition.stream_time));
-                now = partition.stream_time;
-                moved.marks.entry(source).or_default().push(Mark { now, position });
+        let mut moved = Moved { times: Vec::with_capacity(records.len()), ..Moved::default() };
+        let mut sorted: BTreeMap<usize, Positioned<'_, '_>> = BTreeMap::new();
+        let mut position = 0u32;
+        // Records of a partition mostly stand together: what belongs to it is looked up once for all of them.
+        for run in records.chunk_by(|one, next| one.source == next.source) {
+            let source = run.first().map_or(usize::MAX, |record| usize::from(record.source));
+            let Some(Some(partition)) = self.partitions.get_mut(source) else {
+                for record in run {
+                    self.exchange_time = self.exchange_time.max(told(record).unwrap_or(self.exchange_time));
+                    moved.times.push((self.exchange_time, self.exchange_time));
+                }
+                position += run.len() as u32;
+                continue;
+            };
+            let accepted = sorted.entry(source).or_default();
+            let marks = moved.marks.entry(source).or_default();
+            for record in run {
+                if let Some(told) = told(record) {
+                    self.exchange_time = self.exchange_time.max(told);
+                    partition.stream_time = partition.stream_time.max(told);
+                }
+                marks.push(Mark { now: partition.stream_time, position });
+                moved.times.push((partition.stream_time, self.exchange_time));
                 if let Some(reject) = refuse(record, partition.next_offset) {
                     moved.rejects.push(reject);
                 } else {
                     partition.next_offset = record.offset + 1;
-                    sorted.entry((source, id.stream.clone())).or_default().push((position, record));
+                    accepted.push((position, record));
                 }
+                position += 1;
             }
-            moved.times.push((now, self.exchange_time));
         }
-        for ((_, stream), records) in sorted {
-            moved.accepted.entry(stream).or_default().extend(records);
+        for (source, mut records) in sorted {
+            if let Some(id) = self.sources.get(source).filter(|_| !records.is_empty()) {
+                moved.accepted.entry(id.stream.clone()).or_default().append(&mut records);
+            }
         }
         moved
     }
@@ -491,10 +502,11 @@ impl Worker {
                 add(&mut partition.counters);
             }
         };
-        for record in records {
-            of(record.source, &mut |counters| {
-                counters.records += 1;
-                counters.bytes += record.payload.len() as u64;
+        for run in records.chunk_by(|one, next| one.source == next.source) {
+            let bytes: u64 = run.iter().map(|record| record.payload.len() as u64).sum();
+            of(run.first().map_or(u16::MAX, |record| record.source), &mut |counters| {
+                counters.records += run.len() as u64;
+                counters.bytes += bytes;
             });
         }
         for span in batches.iter().flat_map(|batch| &batch.spans) {
@@ -504,6 +516,12 @@ impl Worker {
             of(reject.source, &mut |counters| *counters.rejects.entry(reject.reason).or_default() += 1);
         }
     }
+}
+
+/// What a record tells of stream time. A time that no clock shows would stand at the end of all times, where
+/// every deadline is due.
+fn told(record: &Record<'_>) -> Option<Timestamp> {
+    Some(record.broker_time).filter(|time| time.is_plausible())
 }
 
 /// Records with their place in what the worker was handed.

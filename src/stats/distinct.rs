@@ -2,8 +2,8 @@
 //!
 //! Every value's hash is kept for every pane it was seen in: "the newest pane of a value" alone would hide a
 //! value of a late backlog that is also live. Two spans, the newest one and one among older rows, are counted
-//! incrementally as they move forward, so that a count costs what changed, not what is there; any other span is
-//! counted from its panes.
+//! incrementally as they move forward, so that a count costs what changed, not what is there; any other span
+//! is counted from its panes.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};

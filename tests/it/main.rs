@@ -7,3 +7,4 @@ mod scenarios;
 mod secrets;
 mod streams;
 mod tidy;
+mod workers;

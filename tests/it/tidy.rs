@@ -12,9 +12,13 @@ struct File {
 }
 
 impl File {
-    /// The code without comments and without its tests.
+    /// The code without comments and without the tests at its end.
     fn code(&self) -> String {
-        let code = self.text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        let is_tests =
+            |(_, rest): &(usize, &str)| rest.lines().nth(2).is_some_and(|line| line.ends_with("mod tests {"));
+        let heads = self.text.match_indices("\n#[cfg(test)]\n").map(|(at, _)| (at, &self.text[at..]));
+        let end = heads.into_iter().find(is_tests).map_or(self.text.len(), |(at, _)| at);
+        let code = &self.text[..end];
         code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
     }
 }
@@ -85,7 +89,6 @@ fn nothing_below_the_runtime_reads_a_clock_or_waits() {
         "src/files",
         "src/config",
         "src/metrics",
-        "src/demo",
     ];
     let words = ["Instant::now", "SystemTime::now", "thread::spawn", "thread::sleep", ".await", "tokio::"];
     never(&["src"], &edges, &words);
@@ -155,7 +158,7 @@ fn files_functions_and_lines_stay_short() {
             long.push(format!("{}: {} lines", file.path, lines.len()));
         }
         for (number, line) in lines.iter().enumerate() {
-            if line.chars().count() > 120 {
+            if line.chars().count() > 110 {
                 long.push(format!("{}:{}: {} columns", file.path, number + 1, line.chars().count()));
             }
         }

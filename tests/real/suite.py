@@ -42,13 +42,14 @@ TOPICS = {
 CONFIG = """
 rules   = "rules"
 schemas = "{schemas}"
-workers = 2
+workers = {workers}
 
 [kafka]
 brokers           = "{brokers}"
 group             = "{group}"
 dead_letter_topic = "{dead_letters}"
 unplaced          = "skip"
+start             = "{start}"
 
 [kafka.consumer]
 "session.timeout.ms" = {session}
@@ -122,9 +123,10 @@ class Fleetwarden(Process):
         # A broker that is away for longer than the session costs the partitions, and their windows start cold.
         self.configure(session=45_000)
 
-    def configure(self, session):
+    def configure(self, session, group=GROUP, workers=2, start="earliest"):
         self.config.write_text(CONFIG.format(
-            schemas=ROOT / "schemas", brokers=self.kafka.address, group=GROUP, dead_letters=DEAD_LETTERS,
+            schemas=ROOT / "schemas", brokers=self.kafka.address, group=group, dead_letters=DEAD_LETTERS, workers=workers,
+            start=start,
             http=self.http, opensearch=self.opensearch.url, index=INDEX, copy=self.copy, session=session))
         if self.collector is not None:
             with self.config.open("a") as config:
@@ -540,6 +542,41 @@ class Suite:
         report.check(f"{name}: no match is lost", not lost, f"{len(matches)} ids, {len(lost)} lost")
         cold = self.program.total("fleetwarden_blind_total", reason="cold_start")
         report.check(f"{name}: cold windows are counted", cold > 0, f"cold_start {cold:.0f}")
+
+
+    def workers(self):
+        """One worker and four, beside each other over the same records, and replay."""
+        programs = {}
+        for count in (1, 4):
+            program = programs[count] = Fleetwarden(
+                self.folder / f"workers-{count}", self.binary, self.kafka, self.opensearch)
+            program.configure(session=45_000, group=f"{GROUP}-{count}", workers=count, start="latest")
+        try:
+            for count, program in programs.items():
+                program.start()
+                program.wait_until(lambda: self.owned(program, count), 60, "partitions for each worker")
+            began, before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), self.cluster.sent
+            Flow(self.cluster, 5, 3).finish()
+            for program in programs.values():
+                program.wait_until(lambda: program.total("fleetwarden_records_total") == self.cluster.sent - before
+                                   and program.total("fleetwarden_sink_queue_alerts") == 0, 60, "all records")
+                program.signal(signal.SIGTERM)
+            self.expected("workers")
+            lines = (self.folder / "workers/alerts.ndjson").read_text().splitlines()
+            wanted = sorted(line for line in lines if json.loads(line)["broker_time"] >= began)
+            for count, program in programs.items():
+                live = sorted(program.copy.read_text().splitlines())
+                self.report.check(f"{count} workers: ids and bodies are those of replay", bool(wanted) and live == wanted,
+                                  f"{len(live)} alerts of {len(wanted)}")
+        finally:
+            for program in programs.values():
+                program.stop()
+
+    @staticmethod
+    def owned(program, count):
+        """Whether all partitions are read, and each worker has some."""
+        of = [program.total("fleetwarden_worker_partitions", worker=str(worker)) for worker in range(count)]
+        return min(of) > 0 and sum(of) == sum(partitions for _, partitions in TOPICS.values())
 
 
 def find_promtool():

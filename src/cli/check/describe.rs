@@ -86,7 +86,8 @@ fn event_clock(rule: &Rule, schema: &Schema) -> Option<String> {
     });
     let counts = threshold.count.is_some() && by_vehicle && rule.clock == Clock::Event;
     (counts && &*rule.stream == "diagnostics").then(|| {
-        "counts by event time, which whoever is in the car may set: clock = \"arrival\" counts by the broker's"
+        "counts by event time, which whoever is in the car may set: clock = \"arrival\" counts by the \
+         broker's"
             .to_owned()
     })
 }
@@ -116,9 +117,8 @@ mod tests {
         assert_eq!(noted("telemetry", &rule("\"vin\"", "")), [""; 0]);
         assert_eq!(
             noted("telemetry", &rule("\"model\"", "")),
-            [
-                "suppresses in each partition for itself: its key lacks vin, by which the stream is partitioned"
-            ]
+            ["suppresses in each partition for itself: its key lacks vin, by which the stream is \
+                 partitioned"]
         );
         assert_eq!(noted("telemetry", &rule("\"model\"", "by = [\"vin\"]")), [""; 0]);
         assert_eq!(noted("telemetry", &rule("\"vin\"", "by = [\"model\"]")).len(), 1);
@@ -131,7 +131,8 @@ mod tests {
     fn counts_on_a_bus_are_better_by_arrival() {
         let rule = |key: &str, having: &str, clock: &str| {
             format!(
-                "[threshold]\nkey = [\"{key}\"]\nwindow = \"60s\"\nhaving = \"{having}\"\nclock = \"{clock}\"\n"
+                "[threshold]\nkey = [\"{key}\"]\nwindow = \"60s\"\nhaving = \"{having}\"\n\
+                 clock = \"{clock}\"\n"
             )
         };
         let noted = |key, having, clock| noted("diagnostics", &rule(key, having, clock)).len();

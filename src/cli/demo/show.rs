@@ -104,20 +104,22 @@ impl Show {
         if self.format == Format::Json {
             let summary = json!({
                 "attacks_injected": injected, "attacks_detected": found, "alerts_outside": verdict.outside,
-                "events_per_second": (rate * 10.0).round() / 10.0, "latency_ms": worst, "latency_ms_median": median,
+                "events_per_second": (rate * 10.0).round() / 10.0,
+                "latency_ms": worst, "latency_ms_median": median,
                 "alerts": verdict.alerts, "events": events, "records": verdict.records, "missed": missed,
                 "seconds": (seconds * 10.0).round() / 10.0,
             });
             println!("{summary}");
         } else {
             println!(
-                "\n{found} of {injected} attacks found, {} alerts outside an attack, {events} events judged by \
-                 {} rules, p99 {worst} ms from broker to alert.",
+                "\n{found} of {injected} attacks found, {} alerts outside an attack, {events} events judged \
+                 by {} rules, p99 {worst} ms from broker to alert.",
                 verdict.outside, self.rules
             );
             missed.iter().for_each(|story| println!("missed: {story}"));
             println!(
-                "Look closer:   fleetwarden test rules        Your own files:   fleetwarden replay STREAM=FILE"
+                "Look closer:   fleetwarden test rules        \
+                 Your own files:   fleetwarden replay STREAM=FILE"
             );
             println!("Your own Kafka: edit fleetwarden.toml, then    fleetwarden run -c fleetwarden.toml");
         }

@@ -8,8 +8,8 @@ use crate::schema::built_in;
 /// The outcome of the one test of a rule.
 fn outcome(head: &str, events: &str, alerts: &str) -> (Outcome, RuleTest) {
     let text = format!(
-        "title = \"T\"\nseverity = \"high\"\nstream = \"telemetry\"\n{head}\n[match]\nwhere = \"speed > 100\"\n\
-         [[test]]\nname = \"a\"\nevents = '''\n{events}\n'''\nalerts = {alerts}\n"
+        "title = \"T\"\nseverity = \"high\"\nstream = \"telemetry\"\n{head}\n[match]\n\
+         where = \"speed > 100\"\n[[test]]\nname = \"a\"\nevents = '''\n{events}\n'''\nalerts = {alerts}\n"
     );
     let file = RuleFile { source: Source { path: "r.toml".into(), text } };
     let loaded = rule::load(&[file], &built_in());

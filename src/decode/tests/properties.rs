@@ -88,7 +88,8 @@ proptest! {
             let mut stats = [0; 4];
             for (position, payload) in records.iter().enumerate() {
                 let offset = 100 + position as i64;
-                let record = Record { source: 0, offset, broker_time: broker(position), payload, broken: None };
+                let broker_time = broker(position);
+                let record = Record { source: 0, offset, broker_time, payload, broken: None };
                 decoder.push(&record, position as u32);
                 let run = Run { decoded: decoder.finish(&sources()), decoder };
                 alone.extend(run.all());
