@@ -6,7 +6,8 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-STREAMS = {"cloudtrail": 0, "diagnostics": 1, "telemetry": 2}
+# Three made streams come first, then the shipped ones by name.
+STREAMS = {path.stem: 3 + number for number, path in enumerate(sorted((ROOT / "schemas").glob("*.toml")))}
 # All columns, or some; the usual depth, or a small one.
 HEADS = [b"\xff" * 8 + b"\x40", b"\x55\x33\x0f\x81\x24\x18\x42\x99\x40", b"\xff" * 8 + b"\x04"]
 
@@ -19,21 +20,21 @@ def events(path):
 
 
 def decode():
-    for stream, number in STREAMS.items():
-        found = list(events(ROOT / "testdata/demo" / f"{stream}.ndjson"))
+    for path in sorted((ROOT / "testdata/demo").glob("*.ndjson")):
+        number, found = STREAMS[path.stem], list(events(path))
         for i in range(0, min(len(found), 240), 6):
             yield bytes([number]) + HEADS[i // 6 % 3] + b"\xff".join(found[i:i + 3])
     for path in sorted((ROOT / "testdata/cloudtrail").rglob("*.json"))[:40]:
-        yield b"\0" + HEADS[0] + path.read_bytes()
+        yield bytes([STREAMS["cloudtrail"]]) + HEADS[0] + path.read_bytes()
     for i, line in enumerate((ROOT / "testdata/json/suite.ndjson").read_bytes().splitlines()):
         case = json.loads(line)
         text = bytes.fromhex(case["hex"]) if "hex" in case else case["text"].encode()
         for member in ("plain", "x", "n", "raw", "tags", "t_3339", "nobody"):
             record = b'{"' + member.encode() + b'":' + text + b"}"
-            yield bytes([3 + i % 3]) + HEADS[i % 3] + b"\xff".join([b'{"plain":"p","x":2.5}', record])
+            yield bytes([i % 3]) + HEADS[i % 3] + b"\xff".join([b'{"plain":"p","x":2.5}', record])
     everything = (b'{"plain":"p","n":1,"x":2.5,"lit":true,"tags":["a"],"raw":[1],"t_us":5,"ip":"1.2.3.4","low":"\xc3\x89",'
                   b'"up":" a ","t_3339":"2026-11-24T10:00:00.5+02:00","deep":{"one":1,"er":{"two":"2"}},"a\\"b\\\\c":7}')
-    for number in (3, 4, 5):
+    for number in range(3):
         yield bytes([number]) + HEADS[0] + b"\xff".join([everything, everything[::-1], everything])
         yield bytes([number]) + HEADS[0] + b'{"Records":[' + everything + b"," + everything + b"]}"
 

@@ -32,8 +32,6 @@ RECORDS = int(os.environ.get("RECORDS", "2000000"))
 TURNS = int(os.environ.get("TURNS", "3"))
 PARTITIONS = 4
 TOPIC = "vehicle.telemetry"
-# The other topics of the shipped rules: only a start reads them.
-OTHERS = {"vehicle.diagnostics": 4, "cloud.cloudtrail": 1}
 # Below these it fails.
 OF_DECODE, OF_BARE, START_MS, IDLE_MB = 0.85, 0.6, 300, 60
 
@@ -81,13 +79,22 @@ class Fleetwarden(Process):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             page = answer.read().decode()
         owned = re.findall(r"fleetwarden_worker_partitions{.*} (\d+)", page)
-        return sum(map(int, owned)) == PARTITIONS + sum(OTHERS.values())
+        return sum(map(int, owned)) == sum(topics().values())
 
     def megabytes(self, what):
         for line in pathlib.Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
             if line.startswith(what + ":"):
                 return int(line.split()[1]) / 1024
         raise AssertionError(what)
+
+
+def topics():
+    """The topics that the shipped rules read, and their partitions: rules that need all partitions together have one."""
+    texts = [path.read_text() for path in (ROOT / "rules").rglob("*.toml")]
+    streams = {name for text in texts for name in re.findall(r'^stream *= *"(\w+)"', text, re.M)}
+    schemas = [(ROOT / "schemas" / f"{stream}.toml").read_text() for stream in streams]
+    names = {re.search(r'^topic *= *"(.+?)"', text, re.M)[1] for text in schemas}
+    return {name: PARTITIONS if name == TOPIC else 1 for name in sorted(names)}
 
 
 def many_rules(folder, count):
@@ -198,10 +205,10 @@ class Bench:
 
     def run(self):
         self.kafka.start()
-        topics = [NewTopic(topic, count, 1, config={"message.timestamp.type": "LogAppendTime"})
-                  for topic, count in {TOPIC: PARTITIONS, **OTHERS}.items()]
+        wanted = [NewTopic(topic, count, 1, config={"message.timestamp.type": "LogAppendTime"})
+                  for topic, count in topics().items()]
         admin = AdminClient({"bootstrap.servers": self.kafka.address})
-        for done in admin.create_topics(topics).values():
+        for done in admin.create_topics(wanted).values():
             done.result(30)
         if os.environ.get("ONLY", "throughput") == "throughput":
             self.throughput()

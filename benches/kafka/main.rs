@@ -185,9 +185,10 @@ fn bare(task: &Task) -> Read {
     read
 }
 
-/// The shipped rules of the topic's stream.
+/// The shipped rules of the topic's stream, or those of the folder that `RULES` names.
 fn rules(schemas: &[Arc<Schema>]) -> RuleSet {
-    let loaded = rule::load(&rule::file::read(&["rules".into()]).unwrap(), schemas);
+    let folder = std::env::var("RULES").unwrap_or_else(|_| "rules".to_owned());
+    let loaded = rule::load(&rule::file::read(&[folder.into()]).unwrap(), schemas);
     assert_eq!(loaded.problems, []);
     let others = loaded.rules.rules.iter().filter(|rule| &*rule.stream != "telemetry");
     let others: Vec<String> = others.map(|rule| rule.info.id.clone()).collect();

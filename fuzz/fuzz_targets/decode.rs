@@ -33,7 +33,7 @@ static SCHEMAS: LazyLock<Vec<Arc<Schema>>> = LazyLock::new(|| {
         assert_eq!(problems, []);
         schemas
     });
-    schema::built_in().into_iter().chain(made.into_iter().flatten()).collect()
+    made.into_iter().flatten().chain(schema::built_in()).collect()
 });
 
 static SOURCES: LazyLock<Arc<[PartitionId]>> =
