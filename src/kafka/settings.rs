@@ -257,7 +257,10 @@ impl Settings {
                 // How long a member may be out of reach before its partitions go to others. Short: an outage
                 // of the broker makes windows start cold. Long: after a crash of a process its partitions
                 // wait.
-                .set("session.timeout.ms", "45000");
+                .set("session.timeout.ms", "45000")
+                // A heartbeat's answer is how a member learns that others have come or gone. With the default
+                // of three seconds, each step of a change of hands takes as long.
+                .set("heartbeat.interval.ms", "500");
         }
         self.apply(&mut config, &self.consumer);
         config
