@@ -382,7 +382,11 @@ mod tests {
         mock.create_topic("cars", 1).unwrap();
         let schemas = schema::built_in();
         let runtime = edges().unwrap();
-        let kafka = kafka::Settings::new(mock.brokers());
+        let mut kafka = kafka::Settings::new(mock.brokers());
+        // The mock lets members in when most of a session is over.
+        for (key, value) in [("session.timeout.ms", "4000"), ("heartbeat.interval.ms", "300")] {
+            kafka.consumer.0.insert(key.into(), value.into());
+        }
         let names = Topics::new([("telemetry".into(), "cars".to_string())]).unwrap();
         let cluster = Cluster::open(&kafka, runtime.handle()).unwrap();
         assert_eq!(topics(&cluster, &kafka, &names).unwrap()[0].partitions, 1);

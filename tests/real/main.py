@@ -17,7 +17,7 @@ def main():
     pressure = lambda suite: Pressure(suite, given.minutes * 60).run()
     parts = {
         "all": [Suite.happy_path, Suite.foreign_collector, network, Suite.broker_dies, Suite.opensearch_dies,
-                Suite.restarts, pressure],
+                Suite.restarts, Suite.workers, pressure],
         "network": [Suite.happy_path, network],
         "backpressure": [pressure],
     }

@@ -147,8 +147,8 @@ impl Judgement<'_> {
     }
 }
 
-/// The episode of a true judgement: the one that goes on, if its severity rises, or a new one; none if all has
-/// been said.
+/// The episode of a true judgement: the one that goes on, if its severity rises, or a new one; none if all
+/// has been said.
 pub fn episode(edge: &Edge, severity: Severity, new: Episode) -> Option<Episode> {
     match edge.open() {
         Some(open) if severity <= open.said => None,
