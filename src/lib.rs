@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod encode;
 pub mod event;
 pub mod files;
+pub mod fleet;
 pub mod kafka;
 pub mod metrics;
 pub mod pipeline;

@@ -12,6 +12,7 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 mod show;
+pub mod simulate;
 pub mod test;
 
 use std::io::{IsTerminal, Write as _};
@@ -67,6 +68,8 @@ pub enum Verb {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Write the streams of a simulated fleet, with attacks whose truth is known
+    Simulate(simulate::SimulateArgs),
 }
 
 /// How a verb ended.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(verb) => schema::run(&verb),
         Verb::Completions { shell } => paper::completions(shell),
         Verb::Man { out } => paper::man(out.as_deref()),
+        Verb::Simulate(args) => simulate::run(&args),
     };
     exit.into()
 }

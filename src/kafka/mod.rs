@@ -7,6 +7,7 @@ pub mod complaints;
 pub mod consumer;
 pub mod ends;
 pub mod excerpt;
+pub mod feed;
 pub mod letter;
 pub mod mock;
 pub mod producer;

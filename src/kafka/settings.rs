@@ -298,6 +298,18 @@ impl Settings {
         config
     }
 
+    /// Of a producer that only fills topics.
+    pub(super) fn feed_config(&self, name: &str) -> ClientConfig {
+        let mut config = self.client(name);
+        config
+            .set("linger.ms", "20")
+            .set("compression.type", "lz4")
+            .set("message.timeout.ms", "30000")
+            .set("partitioner", "murmur2_random");
+        self.apply(&mut config, &self.producer);
+        config
+    }
+
     /// Of a client that only asks questions.
     pub(super) fn admin_config(&self) -> ClientConfig {
         let mut config = self.client("fleetwarden-admin");
