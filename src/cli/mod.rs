@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod evaluate;
 pub mod explain;
 pub mod init;
 mod look;
@@ -70,6 +71,8 @@ pub enum Verb {
     },
     /// Write the streams of a simulated fleet, with attacks whose truth is known
     Simulate(simulate::SimulateArgs),
+    /// Rules against a simulated fleet: what they find, how soon, and what they say without a reason
+    Evaluate(evaluate::EvaluateArgs),
 }
 
 /// How a verb ended.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Verb::Completions { shell } => paper::completions(shell),
         Verb::Man { out } => paper::man(out.as_deref()),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Evaluate(args) => evaluate::run(&args),
     };
     exit.into()
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::evaluate::Played;
 use super::{Exit, fail};
 use crate::event::Timestamp;
 use crate::event::time::parse_duration;
@@ -21,7 +22,8 @@ use crate::runtime::thread::wall;
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("to").required(true).args(["out", "brokers", "list"]))]
 #[command(after_help = "\
-DIR gets a STREAM.ndjson for each stream, in envelopes that `replay` reads, and truth.ndjson: one line an attack.
+DIR gets a STREAM.ndjson for each stream, in envelopes that `replay` reads, truth.ndjson (a line an attack) and
+plan.json (what was played).
 The same plan gives the same bytes.
 
 Examples:
@@ -135,7 +137,7 @@ fn simulate(args: &SimulateArgs) -> Result<(), String> {
         _ => return Err("say where to: --out or --brokers".into()),
     };
     if let Out::Folder(folder) = &mut out {
-        folder.truth(&simulation)?;
+        folder.truth(&simulation, &plan)?;
     }
     let pace = Pace::new(args.rate, to_kafka, &plan);
     let bar = progress(args.quiet, &plan);
@@ -224,7 +226,10 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), files, line: Vec::new() })
     }
 
-    fn truth(&self, simulation: &Simulation) -> Result<(), String> {
+    fn truth(&self, simulation: &Simulation, plan: &Plan) -> Result<(), String> {
+        let path = self.path.join("plan.json");
+        let played = serde_json::to_vec(&Played::new(plan)).unwrap_or_default();
+        std::fs::write(&path, played).map_err(|error| cannot(&path, &error))?;
         let path = self.path.join("truth.ndjson");
         let lines: Vec<Vec<u8>> = simulation.attacks().iter().map(|attack| attack.line()).collect();
         let mut text = lines.join(&b'\n');

@@ -165,7 +165,8 @@ fn streams(path: &str) -> Result<Vec<Input>, FilesError> {
     for file in folder(path)? {
         let name = file.rsplit('/').next().unwrap_or_default();
         let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
-        if let Some(stream) = name.strip_suffix(".ndjson") {
+        // Beside its streams a simulated fleet leaves the truth about attacks, which is none.
+        if let Some(stream) = name.strip_suffix(".ndjson").filter(|stream| *stream != "truth") {
             inputs.push(Input { stream: stream.into(), origin: Origin::Path(file.clone().into()) });
         }
     }

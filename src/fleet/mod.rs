@@ -24,6 +24,7 @@ mod partner;
 mod people;
 mod place;
 mod random;
+pub mod score;
 mod sentinel;
 mod session;
 mod station;
@@ -35,6 +36,8 @@ mod vehicle;
 mod wire;
 mod workshop;
 mod world;
+
+use std::collections::BTreeMap;
 
 pub use self::attack::classes;
 pub use self::json::push_int;
@@ -68,6 +71,11 @@ pub enum Attacks {
     All,
     /// These: `CLASS` or `CLASS/VARIANT`.
     These(Vec<String>),
+}
+
+/// Which rules claim which class of attack, of those that ship.
+pub fn shipped_claims() -> BTreeMap<String, Vec<String>> {
+    toml::from_str(include_str!("claims.toml")).unwrap_or_default()
 }
 
 /// A running simulation.
