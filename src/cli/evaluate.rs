@@ -117,7 +117,6 @@ pub struct Report {
     seconds: f64,
     alerts: Vec<Seen>,
     score: Score,
-    claims: Claims,
 }
 
 /// Runs it; 1 if a bar is missed, 2 if something cannot be read.
@@ -181,7 +180,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     let score = score(&trial);
     let (events, rejects) = (run.replay.events(), run.rejects);
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { played, events, rejects, seconds, alerts: run.seen, score, claims })
+    Ok(Report { played, events, rejects, seconds, alerts: run.seen, score })
 }
 
 fn read_claims(path: &Path) -> Result<Claims, Exit> {

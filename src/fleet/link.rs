@@ -26,14 +26,7 @@ pub(super) struct Link {
 impl Link {
     /// A connection, online.
     pub fn new(carrier: &'static Carrier, random: Random) -> Link {
-        Link {
-            carrier,
-            offline_until: i64::MIN,
-            steady_until: i64::MIN,
-            backlog: Vec::new(),
-            last: i64::MIN,
-            random,
-        }
+        Link { carrier, offline_until: 0, steady_until: 0, backlog: Vec::new(), last: 0, random }
     }
 
     /// Loses its connection for a while, unless it is held.

@@ -62,7 +62,7 @@ impl Station {
             model,
             serial: format!("{}{:07}", &vendor[..2].to_uppercase(), random.below(10_000_000)),
             firmware: FIRMWARE[random.index(FIRMWARE.len())],
-            offline_until: i64::MIN,
+            offline_until: 0,
             next_visit: now + random.wait(3.0 * HOUR as f64),
             next_heartbeat: now + random.between(0, 5 * MINUTE),
             kw,

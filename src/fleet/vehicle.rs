@@ -13,9 +13,9 @@ use super::trip::{Motion, Trip};
 use super::wire::Wire;
 
 /// Time between two messages on the road, charging and parked.
-pub(super) const ON_THE_ROAD: i64 = 5_000;
-const CHARGING: i64 = MINUTE;
-const PARKED: i64 = 10 * MINUTE;
+pub(super) const ON_THE_ROAD: i64 = 3_000;
+const CHARGING: i64 = MINUTE / 2;
+const PARKED: i64 = 5 * MINUTE;
 
 /// What a car is doing.
 pub(super) enum State {
@@ -129,7 +129,7 @@ impl Vehicle {
             bound: Place::Home,
             moved: now,
             wake,
-            held_until: i64::MIN,
+            held_until: 0,
             tamper: Tamper::default(),
             random,
         }

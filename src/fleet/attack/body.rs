@@ -92,7 +92,7 @@ fn theft(script: &mut Script<'_>) -> Option<()> {
     script.at(after + 50 * SECOND, move |world, now| {
         let victim = &mut world.vehicles[car];
         victim.tamper.doors_open = 0;
-        victim.held_until = i64::MIN;
+        victim.held_until = 0;
         let away = victim.motion.at.moved(25.0, 200.0);
         victim.depart(away, now);
         world.wake(car, now + SECOND);

@@ -146,7 +146,7 @@ fn peeping(script: &mut Script<'_>) -> Option<()> {
 fn reuse(script: &mut Script<'_>) -> Option<()> {
     let every = script.pace(15, 120);
     let start = script.begin(20 * every)?;
-    let car = script.victim(|_| true)?;
+    let car = script.victim(|car| car.city.region != "US")?;
     let world = script.world;
     let mut owner = world.owners[car].session.clone();
     owner.renew(start - MINUTE, &mut script.random);

@@ -88,7 +88,7 @@ impl<'w> Script<'w> {
             taken,
             steps: Vec::new(),
             first: i64::MAX,
-            last: i64::MIN,
+            last: 0,
             entities: BTreeSet::new(),
         }
     }
@@ -268,7 +268,7 @@ impl<'w> Script<'w> {
         self.aside(from - 2 * MINUTE, move |world, now| {
             let victim = &mut world.vehicles[car];
             victim.soc = victim.soc.max(75.0);
-            victim.held_until = i64::MIN;
+            victim.held_until = 0;
             victim.link.hold(now, until);
             if !victim.is_driving() {
                 victim.depart(victim.motion.at, now);

@@ -169,13 +169,15 @@ fn frozen(script: &mut Script<'_>) -> Option<()> {
     let start = script.begin(length)?;
     let car = script.victim(|_| true)?;
     script.drive(car, start, start + length);
-    script.tamper(car, (start, start + length), |tamper, _, car| {
-        tamper.odometer_at = Some(car.motion.odometer);
-    });
-    // From here on the missing kilometres stay missing.
-    script.aside(start + length, move |world, _| {
+    script.at(start, move |world, _| {
         let car = &mut world.vehicles[car];
-        car.tamper.odometer_less = 8.0;
+        car.tamper.odometer_at = Some(car.motion.odometer);
+    });
+    script.at(start + length, move |world, _| {
+        let car = &mut world.vehicles[car];
+        // The missing kilometres stay missing.
+        let still = car.tamper.odometer_at.take();
+        car.tamper.odometer_less += still.map_or(0.0, |still| car.motion.odometer - still);
     });
     Some(())
 }
