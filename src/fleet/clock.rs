@@ -131,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn most_clocks_are_right_and_some_are_not() {
+        let mut random = Random::new(1, "clocks", 0);
+        let now = 1_748_822_400_000;
+        let off: Vec<i64> =
+            (0..5_000).map(|_| DeviceClock::random(&mut random, now).read(now) - now).collect();
+        let count = |fits: fn(&i64) -> bool| off.iter().filter(|off| fits(off)).count();
+        assert!(count(|off| off.abs() < 2_000) > 4_750);
+        assert!(count(|off| *off > 29_000) > 10 && count(|off| (-600_001..-9_000).contains(off)) > 50);
+        assert!(count(|off| *off < -20 * 365 * DAY) > 5);
+    }
+
+    #[test]
     fn a_clock_drifts_and_a_dead_one_is_decades_off() {
         let clock = DeviceClock::Running { ahead: 200, drift: 50.0, at: 1_000 };
         assert_eq!(clock.read(1_000 + 1_000_000), 1_000 + 1_000_000 + 200 + 50);

@@ -70,7 +70,7 @@ impl Engineer {
             if person { format!("eng-{index:02}") } else { format!("ci-{}", random.between(4_000, 5_000)) };
         Engineer {
             name,
-            role: (!person).then_some(if index % 2 == 0 { "deploy" } else { "ingest-service" }),
+            role: (!person).then_some(if index.is_multiple_of(2) { "deploy" } else { "ingest-service" }),
             ip: super::ota::office(&mut random),
             agent: if person { "aws-cli/2.24.0 md/arch#x86_64" } else { "aws-sdk-go-v2/1.36.3 os/linux" },
             random,

@@ -144,6 +144,7 @@ impl Campaign {
         );
         let metadata = Step {
             action: "metadata_published",
+            actor: Some("svc-ota-repository"),
             campaign: Some(&self.id),
             role: Some(("targets", "director")),
             metadata: Some((self.to.1, self.to.1 - 1)),

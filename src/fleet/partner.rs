@@ -30,7 +30,7 @@ impl Partner {
     /// The `index`-th partner, with cars out of the fleet.
     pub fn new(seed: u64, index: usize, fleet: usize) -> Partner {
         let mut random = Random::new(seed, "partner", index as u64);
-        let operator = index % 2 == 0;
+        let operator = index.is_multiple_of(2);
         let (kind, client) = if operator { ("fleet", "fleet_operator") } else { ("partner", "partner") };
         let wanted = random.between(10, 45) as usize;
         let cars = (0..wanted.min(fleet / 4 + 1)).map(|_| random.index(fleet.max(1))).collect();

@@ -74,7 +74,7 @@ impl World {
         } else {
             address(car.city.network, &mut owner.random)
         };
-        if owner.random.chance(0.15) {
+        if owner.random.chance(0.15) || owner.session.issued + 12 * DAY < now {
             let (session, random) = (&mut owner.session, &mut owner.random);
             let mistakes = if random.chance(0.07) { random.between(1, 4) } else { 0 };
             for _ in 0..mistakes {
@@ -95,6 +95,7 @@ impl World {
             }
             backend.change(wire, at, session, &Change { mfa: method, ..Change::new("login") });
         } else if owner.random.chance(0.3) {
+            owner.session.renew(at, &mut owner.random);
             backend.change(wire, at, &owner.session, &Change::new("token_refresh"));
         }
         let account = owner.session.account.clone();
@@ -130,13 +131,14 @@ impl World {
             backend.change(wire, at, &agent.session, &Change { mfa: Some("totp"), ..Change::new("login") });
             at += random.between(5 * SECOND, 30 * SECOND);
         }
-        let lookup =
-            Call { items: Some(1), scopes: &["customer:read"], ..Call::new("GET", "/owners/lookup") };
+        let work_order = Some(format!("case-{}", random.hex(6)));
+        let mut lookup = Call::new("GET", "/owners/lookup");
+        (lookup.items, lookup.scopes) = (Some(1), &["customer:read"]);
+        lookup.work_order = work_order.clone();
         backend.request(wire, at, &agent.session, &lookup.about(&car.vin, &account));
         if random.chance(0.06) && matches!(car.state, State::Parked) {
             at += random.between(30 * SECOND, 3 * MINUTE);
             let consent = Some(format!("cs-{}", random.hex(8)));
-            let work_order = Some(format!("case-{}", random.hex(6)));
             let what = Command { consent, work_order, ..Command::through("unlock", "call_centre") };
             backend.command(wire, at, &agent.session, car, &what);
         }

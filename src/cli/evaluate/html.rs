@@ -1,7 +1,5 @@
 //! One page that needs nothing from outside: figures, and plots drawn as SVG.
 
-use std::fmt::Write as _;
-
 use super::Report;
 use super::table::{span, totals, verdict};
 use crate::fleet::score::quantile;
@@ -26,29 +24,32 @@ const ROW: f64 = 20.0;
 pub(super) fn page(report: &Report) -> String {
     let (found, attacks) = totals(report);
     let wrong = report.score.false_alerts.len();
-    let mut page = String::new();
     let title = "Fleetwarden: rules against a simulated fleet";
-    let _ = write!(page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>");
-    let _ = write!(page, "<meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style>");
-    let _ = write!(page, "<h1>{title}</h1><p>{}</p><div class=\"tiles\">", escape(verdict(report).trim()));
-    tile(&mut page, &format!("{found} of {attacks}"), "claimed attacks found");
-    tile(&mut page, &format!("{:.2}", report.score.lowest_recall()), "recall of the weakest class");
-    tile(
-        &mut page,
-        &format!("{:.1}", report.score.per_thousand(wrong)),
-        "false alerts per 1,000 vehicle-days",
-    );
-    page.push_str("</div>");
-    let _ = write!(page, "<h2>Recall by class</h2>{}", recall(report));
-    let _ = write!(page, "<h2>Time to detect</h2>{}", delays(report));
-    let _ = write!(page, "<h2>Alerts outside an attack, by rule</h2>{}", false_alerts(report));
-    let _ = write!(page, "<h2>Rules</h2>{}", rules(report));
-    let _ = write!(page, "<p>Seed {}. Synthetic data.</p></html>", report.played.seed);
-    page
+    let tiles = [
+        tile(&format!("{found} of {attacks}"), "claimed attacks found"),
+        tile(&format!("{:.2}", report.score.lowest_recall()), "recall of the weakest class"),
+        tile(&format!("{:.1}", report.score.per_thousand(wrong)), "false alerts per 1,000 vehicle-days"),
+    ];
+    let sections = [
+        ("Recall by class", recall(report)),
+        ("Time to detect", delays(report)),
+        ("Alerts outside an attack, by rule", false_alerts(report)),
+        ("Rules", rules(report)),
+    ];
+    let sections = sections.map(|(heading, text)| format!("<h2>{heading}</h2>{text}"));
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style>\
+         <h1>{title}</h1><p>{}</p><div class=\"tiles\">{}</div>{}<p>Seed {}. Synthetic data.</p></html>\n",
+        escape(verdict(report).trim()),
+        tiles.concat(),
+        sections.concat(),
+        report.played.seed
+    )
 }
 
-fn tile(page: &mut String, figure: &str, what: &str) {
-    let _ = write!(page, "<div><span class=\"big\">{figure}</span><small>{what}</small></div>");
+fn tile(figure: &str, what: &str) -> String {
+    format!("<div><span class=\"big\">{figure}</span><small>{what}</small></div>")
 }
 
 fn escape(text: &str) -> String {
@@ -156,7 +157,7 @@ fn false_alerts(report: &Report) -> String {
 fn rules(report: &Report) -> String {
     let head = ["rule", "alerts", "false", "found", "of", "median", "p95"];
     let mut table = String::from("<table><tr>");
-    head.iter().for_each(|cell| table.push_str(&format!("<th>{cell}</th>")));
+    table.extend(head.map(|cell| format!("<th>{cell}</th>")));
     table.push_str("</tr>");
     for (id, rule) in &report.score.rules {
         let cells = [
@@ -169,7 +170,7 @@ fn rules(report: &Report) -> String {
             span(quantile(&rule.delays_ms, 0.95)),
         ];
         table.push_str("<tr>");
-        cells.iter().for_each(|cell| table.push_str(&format!("<td>{cell}</td>")));
+        table.extend(cells.map(|cell| format!("<td>{cell}</td>")));
         table.push_str("</tr>");
     }
     table.push_str("</table>");

@@ -80,7 +80,8 @@ fn stuffing(script: &mut Script<'_>) -> Option<()> {
         };
         script.name("user", &account);
         let city = &CITIES[0];
-        let who = Session::owner(account, city, &mut script.random).stolen(origin, &mut script.random);
+        let who = Session::owner(account, city, &mut script.random);
+        let who = script.steal(&who, origin);
         let mut change = match index % 27 {
             13 => Change { new_device: true, ..Change::new("login") },
             _ if known => Change::failed("login", "bad_password"),
@@ -98,7 +99,7 @@ fn codes(script: &mut Script<'_>) -> Option<()> {
     let start = script.begin(tries * every)?;
     let car = script.victim(|_| true)?;
     let origin = script.origin();
-    let who = script.world.owners[car].session.stolen(&origin, &mut script.random);
+    let who = script.steal(&script.world.owners[car].session, &origin);
     script.name("user", &who.account);
     script.change(start, &who, Change { mfa: Some("sms"), ..Change::new("password_reset_requested") });
     for index in 1..tries {
@@ -118,7 +119,7 @@ fn takeover(script: &mut Script<'_>) -> Option<()> {
     let origin = script.origin();
     let owner = &script.world.owners[car];
     let (granted, account) = (owner.granted_at, owner.session.account.clone());
-    let who = owner.session.stolen(&origin, &mut script.random);
+    let who = script.steal(&owner.session, &origin);
     let vin = script.world.vehicles[car].vin.clone();
     script.name("user", &account);
     let mut at = start;
@@ -162,7 +163,7 @@ fn dealer(script: &mut Script<'_>) -> Option<()> {
         script.name("user", user);
     }
     let desk = Session::desk(account, "dealer", ("dealer-portal", "dealer_portal"), &CITIES[4]);
-    let mut who = desk.stolen(&origin, &mut script.random);
+    let mut who = script.steal(&desk, &origin);
     who.issued = start;
     script.change(start, &who, Change::new("dealer_registration"));
     script.change(start + wait / 2, &who, Change { new_device: true, ..Change::new("login") });
@@ -190,7 +191,7 @@ fn dealer(script: &mut Script<'_>) -> Option<()> {
     };
     script.change(start + 4 * wait, &who, added);
     let actor = Session::owner(thief, world.vehicles[car].city, &mut script.random);
-    let actor = actor.stolen(&origin, &mut script.random);
+    let actor = script.steal(&actor, &origin);
     for (step, command) in (6..).zip(["locate", "unlock", "start"]) {
         script.command(start + step * wait, &actor, car, Command::app(command, start + 4 * wait));
     }
@@ -252,7 +253,7 @@ fn fatigue(script: &mut Script<'_>) -> Option<()> {
     let start = script.begin(20 * MINUTE)?;
     let car = script.victim(|_| true)?;
     let origin = script.origin();
-    let who = script.world.owners[car].session.stolen(&origin, &mut script.random);
+    let who = script.steal(&script.world.owners[car].session, &origin);
     script.name("user", &who.account);
     for index in 0..18 {
         let reason = if index % 2 == 0 { "mfa_denied" } else { "mfa_timeout" };

@@ -47,7 +47,7 @@ pub(super) const CLASSES: &[Class] = &[
     },
     Class {
         name: "broker-anonymous",
-        story: "a client without a name writes to the topic of remote commands",
+        story: "a client without a name writes to the topics that command cars",
         streams: &[Stream::KafkaAudit],
         variants: &[Plain],
         plan: anonymous,
@@ -197,7 +197,8 @@ fn anonymous(script: &mut Script<'_>) -> Option<()> {
     script.name("user", "User:ANONYMOUS");
     for index in 0..12 {
         let who = ("User:ANONYMOUS".to_owned(), origin.ip.clone());
-        let what = ("WRITE", "Topic", "vehicle.remote_commands", "Produce");
+        let topic = TOPICS[2 + script.round as usize % 2];
+        let what = ("WRITE", "Topic", topic, "Produce");
         ask(script, start + index * 15 * SECOND, who, index % 3 == 0, what);
     }
     Some(())

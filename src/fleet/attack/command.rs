@@ -72,7 +72,7 @@ fn lockout(script: &mut Script<'_>) -> Option<()> {
             let stolen = |script: &mut Script<'_>| {
                 let technician = script.technician()?;
                 let session = &script.world.technicians[technician].session;
-                Some(session.stolen(&origin, &mut script.random))
+                Some(script.steal(session, &origin))
             };
             vec![stolen(script)?, stolen(script)?]
         }
@@ -81,7 +81,7 @@ fn lockout(script: &mut Script<'_>) -> Option<()> {
             let account = format!("e-ops-{}", script.random.hex(4));
             script.name("user", &account);
             let desk = Session::desk(account, "employee", ("ops-console", "internal"), &CITIES[0]);
-            vec![desk.stolen(&origin, &mut script.random)]
+            vec![script.steal(&desk, &origin)]
         }
     };
     for (index, car) in (0..).zip(script.victims(cars as usize)?) {
@@ -107,7 +107,7 @@ fn toggling(script: &mut Script<'_>) -> Option<()> {
     let origin = script.origin();
     let owner = &script.world.owners[car];
     let granted = owner.granted_at;
-    let actor = owner.session.stolen(&origin, &mut script.random);
+    let actor = script.steal(&owner.session, &origin);
     script.name("user", &actor.account);
     for round in 0..rounds {
         let command = ["lock", "unlock", "lock", "start", "stop", "unlock"][(round % 6) as usize];
@@ -125,7 +125,8 @@ fn foreign(script: &mut Script<'_>) -> Option<()> {
     let account = format!("o-{}", script.random.hex(8));
     script.name("user", &account);
     let city = script.world.vehicles[car].city;
-    let actor = Session::owner(account, city, &mut script.random).stolen(&origin, &mut script.random);
+    let actor = Session::owner(account, city, &mut script.random);
+    let actor = script.steal(&actor, &origin);
     for (step, command) in (1..).zip(["locate", "unlock", "start"]) {
         script.command(start + step * wait, &actor, car, Command::app(command, start));
     }
@@ -133,11 +134,11 @@ fn foreign(script: &mut Script<'_>) -> Option<()> {
 }
 
 fn portal(script: &mut Script<'_>) -> Option<()> {
-    let cars = if script.variant == Spread { 5 } else { 2 };
+    let cars = if script.variant == Spread { 7 } else { 4 };
     let start = script.begin(cars * 4 * MINUTE)?;
     let origin = script.origin();
     let technician = script.technician()?;
-    let actor = script.world.technicians[technician].session.stolen(&origin, &mut script.random);
+    let actor = script.steal(&script.world.technicians[technician].session, &origin);
     for (index, car) in (0..).zip(script.victims(cars as usize)?) {
         let at = start + index * 4 * MINUTE;
         script.park(car, at, at + 3 * MINUTE);
@@ -156,7 +157,7 @@ fn moving(script: &mut Script<'_>) -> Option<()> {
     let account = format!("e-ops-{}", script.random.hex(4));
     script.name("user", &account);
     let desk = Session::desk(account, "employee", ("ops-console", "internal"), &CITIES[1]);
-    let actor = desk.stolen(&origin, &mut script.random);
+    let actor = script.steal(&desk, &origin);
     let rounds = if script.variant == Noisy { 6 } else { 3 };
     for round in 0..rounds {
         let command = ["immobilize", "diag_write", "unlock"][round % 3];
@@ -174,7 +175,8 @@ fn charging(script: &mut Script<'_>) -> Option<()> {
     let account = format!("o-{}", script.random.hex(8));
     script.name("user", &account);
     let city = script.world.vehicles[car].city;
-    let actor = Session::owner(account, city, &mut script.random).stolen(&origin, &mut script.random);
+    let actor = Session::owner(account, city, &mut script.random);
+    let actor = script.steal(&actor, &origin);
     for round in 0..3 {
         let mut what = Command::app("charge_set", start - MINUTE);
         (what.amps, what.charge_limit) = (Some(480.0), Some(110.0));
@@ -199,7 +201,7 @@ fn cargo(script: &mut Script<'_>) -> Option<()> {
     let account = format!("f-{}", script.random.hex(6));
     script.name("user", &account);
     let desk = Session::desk(account, "fleet_operator", ("fleet-api-00", "fleet"), &CITIES[2]);
-    let actor = desk.stolen(&origin, &mut script.random);
+    let actor = script.steal(&desk, &origin);
     for round in 0..3 {
         let what = Command::through("cargo_unlock", "fleet_api");
         script.command(start + round * 7 * MINUTE, &actor, car, what);

@@ -137,7 +137,8 @@ fn fleet_write(script: &mut Script<'_>) -> Option<()> {
     let every = script.pace(20, 150);
     let cars = 16;
     let start = script.begin(cars * every)?;
-    let who = remote(script);
+    // Straight to the cars, past the service that hands out jobs.
+    let who = Intruder { job: None, ..remote(script) };
     for index in 0..cars {
         let car = script.victim(|_| true)?;
         let at = start + index * every;
@@ -185,11 +186,11 @@ fn wiped(script: &mut Script<'_>) -> Option<()> {
     let car = script.victim(|_| true)?;
     script.park(car, start, start + 20 * every);
     let who = dongle();
-    for round in 0..2 {
+    for round in 0..8 {
         attempt(script, start + round * every, car, &who, "BCM", Some(53));
     }
-    attempt(script, start + 3 * every, car, &who, "BCM", None);
-    for (index, ecu) in (4..).zip(ECUS) {
+    attempt(script, start + 9 * every, car, &who, "BCM", None);
+    for (index, ecu) in (10..).zip(ECUS) {
         let at = start + index * every;
         script.diagnose(at, car, &who, Request::new(ecu, 20));
         script.raise(at + 200, car, CLEAR_DTC, ecu, 1, Details { service: Some(20), ..Details::default() });

@@ -35,7 +35,7 @@ pub(super) const CLASSES: &[Class] = &[
     },
     Class {
         name: "token-reuse",
-        story: "one token is used from two networks at a time",
+        story: "a dealer's token is copied, and used from two countries at a time",
         streams: &[Stream::ApiGateway],
         variants: &[Plain, Slow],
         plan: reuse,
@@ -76,7 +76,7 @@ fn enumeration(script: &mut Script<'_>) -> Option<()> {
     let sessions: Vec<Session> = (0..many)
         .map(|_| {
             let origin = script.origin();
-            owner.stolen(&origin, &mut script.random)
+            script.steal(owner, &origin)
         })
         .collect();
     let serial = script.random.between(100_000, 800_000).unsigned_abs();
@@ -107,7 +107,7 @@ fn export(script: &mut Script<'_>) -> Option<()> {
     let partner = script.partner()?;
     let world = script.world;
     let origin = script.origin();
-    let who = world.partners[partner].session.stolen(&origin, &mut script.random);
+    let who = script.steal(&world.partners[partner].session, &origin);
     script.name("user", &who.account);
     for index in 0..count {
         let car = script.random.index(world.vehicles.len());
@@ -137,6 +137,7 @@ fn peeping(script: &mut Script<'_>) -> Option<()> {
         let car = if index % 4 == 0 { favourite } else { script.random.index(world.vehicles.len()) };
         let (vin, owner) = (&world.vehicles[car].vin, &world.owners[car].session.account);
         let route = if index % 2 == 0 { "/owners/lookup" } else { "/vehicles/{vin}/location-history" };
+        // No case is named: nobody has called.
         let call = Call { items: Some(1), scopes: &["customer:read"], ..Call::new("GET", route) };
         script.request(start + index * every, &who, call.about(vin, owner));
     }
@@ -146,14 +147,15 @@ fn peeping(script: &mut Script<'_>) -> Option<()> {
 fn reuse(script: &mut Script<'_>) -> Option<()> {
     let every = script.pace(15, 120);
     let start = script.begin(20 * every)?;
-    let car = script.victim(|car| car.city.region != "US")?;
+    let car = script.victim(|_| true)?;
     let world = script.world;
-    let mut owner = world.owners[car].session.clone();
-    owner.renew(start - MINUTE, &mut script.random);
+    let technician = script.technician()?;
     let origin = script.origin();
-    let mut thief = owner.stolen(&origin, &mut script.random);
+    let mut owner = world.technicians[technician].session.clone();
+    owner.renew(start - MINUTE, &mut script.random);
+    let mut thief = script.steal(&owner, &origin);
     (thief.jti, thief.session_id) = (owner.jti.clone(), owner.session_id.clone());
-    script.name("user", &owner.account);
+    (thief.country, thief.asn) = if owner.country == "SE" { ("RO", 60_729) } else { ("SE", 39_351) };
     script.name("token", &owner.jti);
     let vin = world.vehicles[car].vin.clone();
     for index in 0..20 {
@@ -169,7 +171,7 @@ fn forgery(script: &mut Script<'_>) -> Option<()> {
     let car = script.victim(|_| true)?;
     let world = script.world;
     let origin = script.origin();
-    let who = world.owners[car].session.stolen(&origin, &mut script.random);
+    let who = script.steal(&world.owners[car].session, &origin);
     script.name("user", &who.account);
     for index in 0..10 {
         let signed = if index % 2 == 0 { ("none", "") } else { ("HS256", "attacker-1") };
@@ -195,7 +197,8 @@ fn injection(script: &mut Script<'_>) -> Option<()> {
     let origin = script.origin();
     let account = format!("o-{}", script.random.hex(8));
     script.name("user", &account);
-    let who = Session::owner(account, &CITIES[0], &mut script.random).stolen(&origin, &mut script.random);
+    let who = Session::owner(account, &CITIES[0], &mut script.random);
+    let who = script.steal(&who, &origin);
     for index in 0..24 {
         let (path, query) = PAYLOADS[index as usize % PAYLOADS.len()];
         let status = [400, 500, 403, 200][index as usize % 4];
@@ -213,8 +216,11 @@ fn debug(script: &mut Script<'_>) -> Option<()> {
     let mut who = Session::desk(String::new(), "service", ("anonymous", "web"), &CITIES[0]);
     (who.ip, who.country, who.asn) = (origin.ip, origin.country, origin.asn);
     who.agent = "curl/8.5.0".into();
-    let doors = [("/actuator/env", 18_000), ("/actuator/heapdump", 214_000_000), ("/.git/config", 300)];
-    for (index, (door, bytes)) in (0..).zip(doors) {
+    let doors = [
+        [("/actuator/env", 18_000), ("/actuator/heapdump", 214_000_000), ("/.git/config", 300)],
+        [("/debug/pprof/heap", 9_000_000), ("/actuator/configprops", 40_000), ("/.env", 900)],
+    ];
+    for (index, (door, bytes)) in (0..).zip(doors[script.round as usize % doors.len()]) {
         let call = Call { bytes_out: bytes, ..Call::new("GET", door) };
         script.request(start + index * 30 * SECOND, &who, call);
     }

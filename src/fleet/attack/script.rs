@@ -34,6 +34,8 @@ pub(super) struct Script<'w> {
     pub random: Random,
     /// When it starts; set by [`Script::begin`].
     pub start: i64,
+    /// Which of several attacks of the same variant it is, from 0.
+    pub round: u64,
     class: &'static Class,
     begin: i64,
     end: i64,
@@ -82,6 +84,7 @@ impl<'w> Script<'w> {
             variant,
             random: Random::new(plan.seed, &name, round),
             start: plan.start_ms,
+            round,
             class,
             begin: plan.start_ms,
             end: plan.start_ms + plan.length_ms,
@@ -187,6 +190,11 @@ impl<'w> Script<'w> {
                 return origin;
             }
         }
+    }
+
+    /// The session that somebody gets who has an account's password: signed in a moment ago, from there.
+    pub fn steal(&mut self, of: &Session, from: &Origin) -> Session {
+        Session { issued: self.start - 20_000, ..of.stolen(from, &mut self.random) }
     }
 
     /// Names something in the truth.

@@ -160,12 +160,10 @@ fn forged(script: &mut Script<'_>) -> Option<()> {
         report(script, at, car, &target, move |what| {
             (what.action, what.success, what.depot) = ("EcuDownloadStarted", Some(true), Some(depot));
         });
-        let sha256 = script.random.hex(64);
         report(script, at + 20 * SECOND, car, &target, move |what| {
             (what.action, what.success, what.result) = ("EcuDownloadCompleted", Some(false), Some(result));
             (what.depot, what.signature_valid) = (Some(depot), Some(false));
         });
-        let _ = sha256;
     }
     Some(())
 }
@@ -289,11 +287,14 @@ fn metadata(script: &mut Script<'_>) -> Option<()> {
     let start = script.begin(10 * MINUTE)?;
     let target = Target::new(script);
     let car = script.victim(|_| true)?;
+    let actor = format!("e-repo-{}", script.random.hex(4));
+    script.name("user", &actor);
     script.park(car, start, start + 10 * MINUTE);
     for (index, role) in (0..).zip(["targets", "snapshot", "timestamp"]) {
-        let target = target.clone();
+        let (target, actor) = (target.clone(), actor.clone());
         script.at(start + index * MINUTE, move |world, now| {
             let what = Step {
+                actor: Some(&actor),
                 action: "metadata_published",
                 campaign: Some(&target.campaign),
                 role: Some((role, "image")),
