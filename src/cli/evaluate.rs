@@ -18,8 +18,8 @@ use super::{Exit, fail};
 use crate::event::time::parse_duration;
 use crate::event::{Limits, PartitionId, Record, Timestamp};
 use crate::files::{Files, Framing, inputs};
-use crate::fleet::score::{Claims, Score, Seen, Trial, score};
-use crate::fleet::{Attack, Plan, Simulation, shipped_claims};
+use crate::fleet::score::{ClaimsFile, Score, Seen, Trial, score};
+use crate::fleet::{Attack, Plan, Simulation};
 use crate::runtime::replay::Replay;
 
 /// Play a simulated fleet to the rules, and say what they found and what they said without a reason.
@@ -44,7 +44,8 @@ pub struct EvaluateArgs {
     /// Schemas [default: ./schemas, else built in]
     #[arg(long, value_name = "DIR")]
     pub schemas: Option<PathBuf>,
-    /// TOML: attack class = ["rule", …] [default: that of the shipped rules]
+    /// TOML: [claims] attack-class = ["rule", …], [learned] the same after --warm-up of 3d or more [default: those
+    /// of the shipped rules]
     #[arg(long, value_name = "FILE")]
     pub claims: Option<PathBuf>,
     /// How long after its end an attack may still be found
@@ -93,6 +94,9 @@ pub struct Played {
     pub start_ms: i64,
     /// How long it took.
     pub length_ms: i64,
+    /// How much of that nobody attacked.
+    #[serde(default)]
+    pub warm_up_ms: i64,
     /// Where it came from.
     pub seed: u64,
 }
@@ -100,12 +104,12 @@ pub struct Played {
 impl Played {
     /// What a plan plays.
     pub fn new(plan: &Plan) -> Played {
-        let Plan { vehicles, start_ms, length_ms, seed, .. } = *plan;
-        Played { vehicles, start_ms, length_ms, seed }
+        let Plan { vehicles, start_ms, length_ms, warm_up_ms, seed, .. } = *plan;
+        Played { vehicles, start_ms, length_ms, warm_up_ms, seed }
     }
 
     fn vehicle_days(&self) -> f64 {
-        self.vehicles as f64 * self.length_ms as f64 / 86_400_000.0
+        self.vehicles as f64 * (self.length_ms - self.warm_up_ms) as f64 / 86_400_000.0
     }
 }
 
@@ -157,7 +161,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     let loaded = super::load_rules(&args.rules, args.schemas.as_deref())?;
     let claims = match &args.claims {
         Some(path) => read_claims(path)?,
-        None => shipped_claims(),
+        None => ClaimsFile::shipped(),
     };
     let rules: BTreeSet<String> = loaded.rules.rules.iter().map(|rule| rule.info.id.clone()).collect();
     let replay = Replay::new(Arc::new(loaded.rules), &loaded.schemas, &Limits::default());
@@ -169,6 +173,8 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     };
     // Time goes on after the last record, so that every window closes.
     run.close(played.start_ms + played.length_ms);
+    run.seen.retain(|alert| alert.at_ms >= played.start_ms + played.warm_up_ms);
+    let claims = claims.after(played.warm_up_ms >= LEARNED_MS);
     let trial = Trial {
         attacks: &attacks,
         alerts: &run.seen,
@@ -183,7 +189,10 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     Ok(Report { played, events, rejects, seconds, alerts: run.seen, score })
 }
 
-fn read_claims(path: &Path) -> Result<Claims, Exit> {
+/// Days after which rules have learned what is normal.
+const LEARNED_MS: i64 = 3 * 86_400_000;
+
+fn read_claims(path: &Path) -> Result<ClaimsFile, Exit> {
     let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, &error.to_string()))?;
     toml::from_str(&text).map_err(|error| cannot_read(path, &error.to_string()))
 }
@@ -302,4 +311,66 @@ fn progress(quiet: bool, length: u64) -> ProgressBar {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Verb, simulate};
+    use super::*;
+
+    fn arguments(words: &str) -> EvaluateArgs {
+        let fleet = "--vehicles 12 --duration 40m --seed 3 --quiet";
+        let line = format!("fleetwarden evaluate {fleet} {words}");
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().verb {
+            Verb::Evaluate(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_folder_scores_as_the_fleet_it_was_written_of() {
+        let folder = std::env::temp_dir().join(format!("fleetwarden-evaluate-{}", std::process::id()));
+        let fleet = "--vehicles 12 --duration 40m --seed 3 --quiet";
+        let line = format!("fleetwarden simulate {fleet} --out {}", folder.display());
+        let Verb::Simulate(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().verb else {
+            panic!("{line}");
+        };
+        assert_eq!(simulate::run(&args), Exit::Ok);
+        let live = evaluate(&arguments("")).unwrap();
+        let replayed = evaluate(&arguments(&folder.display().to_string())).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((&live.score, &live.alerts), (&replayed.score, &replayed.alerts));
+        assert_eq!((live.events, live.rejects), (replayed.events, 0));
+        assert!(live.score.classes.values().any(|class| class.found > 0));
+        let page = html::page(&live);
+        assert!(
+            page.contains("<svg") && page.contains("Recall by class") && !page.contains("http"),
+            "{page}"
+        );
+        let json = table::json(&live);
+        assert_eq!(json["false"].as_u64(), Some(live.score.false_alerts.len() as u64));
+        assert_eq!(judge(&arguments("--min-recall 1.1"), &live), Exit::Findings);
+        assert_eq!(judge(&arguments("--min-recall 0 --max-false 1000000"), &live), Exit::Ok);
+    }
+
+    #[test]
+    fn claims_name_attacks_and_rules_that_exist() {
+        let classes = crate::fleet::classes();
+        let files = crate::rule::shipped::files();
+        let rules: BTreeSet<&str> = files
+            .iter()
+            .filter_map(|file| file.source.path.rsplit('/').next()?.strip_suffix(".toml"))
+            .collect();
+        let claims = ClaimsFile::shipped().after(true);
+        assert!(claims.len() > 40);
+        assert!(ClaimsFile::shipped().after(false).len() < claims.len());
+        for (class, claiming) in &claims {
+            assert!(classes.contains_key(class.as_str()), "there is no attack {class}");
+            for rule in claiming {
+                assert!(rules.contains(rule.as_str()), "there is no rule {rule}");
+            }
+        }
+    }
 }

@@ -63,6 +63,9 @@ pub struct FleetArgs {
     /// How long, in simulated time
     #[arg(long, default_value = "1h", value_parser = length)]
     pub duration: Duration,
+    /// How long before that nobody attacks, so that rules learn what is normal; comes on top of --duration
+    #[arg(long, value_name = "DURATION", value_parser = length)]
+    pub warm_up: Option<Duration>,
     /// Everything random comes from it
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -97,10 +100,13 @@ impl FleetArgs {
             "all" => Attacks::All,
             list => Attacks::These(list.split(',').map(|name| name.trim().to_owned()).collect()),
         };
+        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4);
+        let warm_up_ms = self.warm_up.map_or(0, ms);
         Plan {
             vehicles: self.vehicles as usize,
             start_ms: self.start.map_or(start, Timestamp::millis),
-            length_ms: i64::try_from(self.duration.as_millis()).unwrap_or(i64::MAX),
+            length_ms: warm_up_ms + ms(self.duration),
+            warm_up_ms,
             seed: self.seed,
             attacks,
         }

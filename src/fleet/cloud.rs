@@ -249,7 +249,10 @@ impl World {
                     CloudCall::change("ecs", "UpdateService", r#"{"service":"ingest","cluster":"fleet"}"#)
                 }
                 None => {
-                    let parameters = r#"{"groupId":"sg-0aa1","ipPermissions":{"items":[{"ipProtocol":"tcp","fromPort":443,"toPort":443,"ipRanges":{"items":[{"cidrIp":"10.0.0.0/8"}]}}]}}"#;
+                    let ranges = r#""ipRanges":{"items":[{"cidrIp":"10.0.0.0/8"}]}"#;
+                    let item = format!(r#"{{"ipProtocol":"tcp","fromPort":443,"toPort":443,{ranges}}}"#);
+                    let parameters =
+                        format!(r#"{{"groupId":"sg-0aa1","ipPermissions":{{"items":[{item}]}}}}"#);
                     CloudCall::change("ec2", "AuthorizeSecurityGroupIngress", parameters)
                 }
             };

@@ -37,8 +37,6 @@ mod wire;
 mod workshop;
 mod world;
 
-use std::collections::BTreeMap;
-
 pub use self::attack::classes;
 pub use self::json::push_int;
 pub use self::stream::Stream;
@@ -56,6 +54,8 @@ pub struct Plan {
     pub start_ms: i64,
     /// How long it goes on.
     pub length_ms: i64,
+    /// How much of that goes by in peace, before anybody attacks.
+    pub warm_up_ms: i64,
     /// Everything random comes from here.
     pub seed: u64,
     /// Who attacks.
@@ -71,11 +71,6 @@ pub enum Attacks {
     All,
     /// These: `CLASS` or `CLASS/VARIANT`.
     These(Vec<String>),
-}
-
-/// Which rules claim which class of attack, of those that ship.
-pub fn shipped_claims() -> BTreeMap<String, Vec<String>> {
-    toml::from_str(include_str!("claims.toml")).unwrap_or_default()
 }
 
 /// A running simulation.

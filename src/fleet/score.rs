@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
+
 use super::truth::Attack;
 use crate::alert::{Alert, Severity};
 use crate::event::Value;
@@ -51,6 +53,34 @@ fn name(value: &Value, names: &mut BTreeSet<String>) {
 
 /// Which rules say that they find which class of attack.
 pub type Claims = BTreeMap<String, Vec<String>>;
+
+/// A file of claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimsFile {
+    /// What holds from the first hour.
+    #[serde(default)]
+    pub claims: Claims,
+    /// What holds once rules have learned what is normal, over days.
+    #[serde(default)]
+    pub learned: Claims,
+}
+
+impl ClaimsFile {
+    /// The claims of the shipped rules.
+    pub fn shipped() -> ClaimsFile {
+        toml::from_str(include_str!("claims.toml")).unwrap_or_default()
+    }
+
+    /// What holds; with what is learned, if there was time for it.
+    pub fn after(self, learned: bool) -> Claims {
+        let mut claims = self.claims;
+        for (class, rules) in self.learned.into_iter().filter(|_| learned) {
+            claims.entry(class).or_default().extend(rules);
+        }
+        claims
+    }
+}
 
 /// What is scored.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ const MONDAY: i64 = 1_772_431_200_000;
 const HOUR: i64 = 3_600_000;
 
 fn plan(vehicles: usize, hours: i64, seed: u64, attacks: Attacks) -> Plan {
-    Plan { vehicles, start_ms: MONDAY, length_ms: hours * HOUR, seed, attacks }
+    Plan { vehicles, start_ms: MONDAY, length_ms: hours * HOUR, warm_up_ms: 0, seed, attacks }
 }
 
 /// A record, owned.

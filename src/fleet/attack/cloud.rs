@@ -132,9 +132,8 @@ fn snapshot(script: &mut Script<'_>) -> Option<()> {
     let id = format!("snap-{}", script.random.hex(8));
     script.name("resource", &id);
     let account = format!("{:012}", script.random.below(900_000_000_000));
-    let parameters = format!(
-        r#"{{"snapshotId":"{id}","createVolumePermission":{{"add":{{"items":[{{"userId":"{account}"}}]}}}},"attributeType":"CREATE_VOLUME_PERMISSION"}}"#
-    );
+    let with = format!(r#""createVolumePermission":{{"add":{{"items":[{{"userId":"{account}"}}]}}}}"#);
+    let parameters = format!(r#"{{"snapshotId":"{id}",{with},"attributeType":"CREATE_VOLUME_PERMISSION"}}"#);
     let mut call = CloudCall::change("ec2", "ModifySnapshotAttribute", parameters);
     call.response = Some(r#"{"_return":true}"#.into());
     calls(script, start, MINUTE, &who, vec![call]);

@@ -175,7 +175,8 @@ fn forgery(script: &mut Script<'_>) -> Option<()> {
     script.name("user", &who.account);
     for index in 0..10 {
         let signed = if index % 2 == 0 { ("none", "") } else { ("HS256", "attacker-1") };
-        let call = Call { signed, ..Call::new("GET", "/vehicles/{vin}/location") };
+        let route = ["/vehicles/{vin}/location", "/vehicles/{vin}/status"][script.round as usize % 2];
+        let call = Call { signed, ..Call::new("GET", route) };
         let call = call.about(&world.vehicles[car].vin, &who.account);
         script.request(start + index * 20 * SECOND, &who, call);
     }

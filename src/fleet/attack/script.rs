@@ -38,6 +38,9 @@ pub(super) struct Script<'w> {
     pub round: u64,
     class: &'static Class,
     begin: i64,
+    world_begin: i64,
+    /// Whether there has been a time of peace.
+    warm: bool,
     end: i64,
     taken: &'w mut Taken,
     steps: Vec<(i64, Step)>,
@@ -86,12 +89,14 @@ impl<'w> Script<'w> {
             start: plan.start_ms,
             round,
             class,
-            begin: plan.start_ms,
+            begin: plan.start_ms + plan.warm_up_ms,
+            world_begin: plan.start_ms,
+            warm: plan.warm_up_ms > 0,
             end: plan.start_ms + plan.length_ms,
             taken,
             steps: Vec::new(),
             first: i64::MAX,
-            last: 0,
+            last: i64::MIN,
             entities: BTreeSet::new(),
         }
     }
@@ -99,7 +104,7 @@ impl<'w> Script<'w> {
     /// Draws when it starts, if it takes so long: not at once, since there must be a normal day before.
     pub fn begin(&mut self, length: i64) -> Option<i64> {
         let whole = self.end - self.begin;
-        let earliest = self.begin + (whole / 8).min(4 * HOUR);
+        let earliest = self.begin + if self.warm { 0 } else { (whole / 4).min(6 * HOUR) };
         let latest = self.end - length - (whole / 50).min(10 * MINUTE);
         if earliest >= latest {
             return None;
@@ -110,7 +115,7 @@ impl<'w> Script<'w> {
 
     /// Whether something that starts then and takes so long lies within the simulation.
     pub fn fits(&self, start: i64, length: i64) -> bool {
-        start > self.begin + HOUR && start + length < self.end
+        start > self.begin && start + length < self.end
     }
 
     /// A length for this variant: minutes if slow, seconds else.
@@ -208,9 +213,14 @@ impl<'w> Script<'w> {
         self.steps.push((at, Box::new(step)));
     }
 
+    /// What has been written so far was only its prelude.
+    pub fn prelude_ends(&mut self) {
+        (self.first, self.last) = (i64::MAX, i64::MIN);
+    }
+
     /// Something happens that is not yet, or no more, the attack itself.
     pub fn aside(&mut self, at: i64, step: impl FnOnce(&mut World, i64) + Send + 'static) {
-        self.steps.push((at.max(self.begin), Box::new(step)));
+        self.steps.push((at.max(self.world_begin), Box::new(step)));
     }
 
     /// A request at the gateway.

@@ -47,7 +47,7 @@ pub(super) const CLASSES: &[Class] = &[
     },
     Class {
         name: "ota-denial",
-        story: "downloads of one campaign fail all at once: the mirrors of a region are under attack",
+        story: "downloads of a running campaign fail all at once: the mirrors of its region are under attack",
         streams: &[Stream::Ota],
         variants: &[Plain, Noisy],
         plan: denial,
@@ -264,15 +264,26 @@ fn drift(script: &mut Script<'_>) -> Option<()> {
 }
 
 fn denial(script: &mut Script<'_>) -> Option<()> {
-    let cars = 30;
-    let start = script.begin(HOUR / 2)?;
+    let (before, cars) = (16, 26);
+    let quiet = 3 * HOUR;
+    let start = script.begin(quiet + HOUR / 2)? + quiet;
+    script.start = start;
     let target = Target::new(script);
-    target.announce(script, start - 10 * MINUTE, cars);
-    for (index, car) in (0..).zip(script.victims(cars as usize)?) {
-        let at = start + index * 25 * SECOND;
+    target.announce(script, start - quiet - 10 * MINUTE, before + cars);
+    let region = script.world.vehicles.first()?.city.region;
+    for index in 0..before + cars {
+        let car = script.victim(|car| car.city.region == region)?;
+        let fails = index >= before;
+        if index == before {
+            script.prelude_ends();
+        }
+        let at = match fails {
+            true => start + (index - before) * 25 * SECOND,
+            false => start - quiet + index * 10 * MINUTE,
+        };
         script.park(car, at, at + 5 * MINUTE);
-        for round in 0..3 {
-            let fine = script.variant == Noisy && index % 6 == 5;
+        for round in 0..if fails { 3 } else { 1 } {
+            let fine = !fails || script.variant == Noisy && index % 6 == 5;
             report(script, at + round * 70 * SECOND, car, &target, move |what| {
                 (what.action, what.success) = ("EcuDownloadCompleted", Some(fine));
                 what.result = Some(if fine { "OK" } else { "DOWNLOAD_FAILED" });
