@@ -44,7 +44,7 @@ pub struct EvaluateArgs {
     /// Schemas [default: ./schemas, else built in]
     #[arg(long, value_name = "DIR")]
     pub schemas: Option<PathBuf>,
-    /// TOML: [claims] attack-class = ["rule", …], [learned] the same after --warm-up of 3d or more [default: those
+    /// TOML: [claims] class or class/variant = ["rule", …], [learned] the same after --warm-up of 3d or more [default: those
     /// of the shipped rules]
     #[arg(long, value_name = "FILE")]
     pub claims: Option<PathBuf>,
@@ -367,7 +367,9 @@ mod tests {
         assert!(claims.len() > 40);
         assert!(ClaimsFile::shipped().after(false).len() < claims.len());
         for (class, claiming) in &claims {
-            assert!(classes.contains_key(class.as_str()), "there is no attack {class}");
+            let (name, variant) = class.split_once('/').unwrap_or((class, "plain"));
+            let variants = classes.get(name).unwrap_or_else(|| panic!("there is no attack {class}"));
+            assert!(variants.contains(&variant), "there is no attack {class}");
             for rule in claiming {
                 assert!(rules.contains(rule.as_str()), "there is no rule {rule}");
             }

@@ -200,7 +200,9 @@ fn belongs_to(trial: &Trial<'_>, by_name: &BTreeMap<&str, Vec<usize>>, alert: &S
 }
 
 fn judge(trial: &Trial<'_>, score: &mut Score, attack: &Attack, firsts: &BTreeMap<&str, i64>) {
-    let claiming = trial.claims.get(&attack.class).into_iter().flatten();
+    let of_variant = format!("{}/{}", attack.class, attack.variant);
+    let claiming =
+        [&attack.class, &of_variant].into_iter().filter_map(|name| trial.claims.get(name)).flatten();
     let claiming: Vec<&str> =
         claiming.map(String::as_str).filter(|rule| trial.rules.contains(*rule)).collect();
     let class = score.classes.entry((attack.class.clone(), attack.variant.clone())).or_default();

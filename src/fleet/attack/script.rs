@@ -279,6 +279,11 @@ impl<'w> Script<'w> {
         });
     }
 
+    /// Keeps a car's connection over a time, whatever it does.
+    pub fn online(&mut self, car: usize, from: i64, until: i64) {
+        self.aside(from - MINUTE, move |world, now| world.vehicles[car].link.hold(now, until));
+    }
+
     /// Lets a car drive, with a connection, over a time.
     pub fn drive(&mut self, car: usize, from: i64, until: i64) {
         let heading = self.random.range(0.0, 360.0);

@@ -117,6 +117,7 @@ fn clone(script: &mut Script<'_>) -> Option<()> {
     };
     let start = script.begin(messages * every)?;
     let car = script.victim(|_| true)?;
+    script.online(car, start, start + messages * every);
     if script.variant == Noisy {
         script.drive(car, start, start + messages * every);
     }
