@@ -12,6 +12,7 @@
 #![allow(dead_code)]
 
 pub mod events;
+pub mod fleet;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Options {
     filter: String,
     way: Option<String>,
-    rounds: usize,
+    /// How often everything is measured.
+    pub rounds: usize,
     bars: bool,
 }
 

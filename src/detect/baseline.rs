@@ -19,7 +19,7 @@ pub use self::member::Member;
 use self::member::{Cohort, Slot};
 use super::codec::{Reader, Writer};
 use super::judge::{Plan, View};
-use super::table::KeyTable;
+use super::table::{KeyTable, KeyValues};
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Finding, FiredBy, Reason};
 use crate::event::time::SECOND;
@@ -141,7 +141,7 @@ impl BaselineDetector {
         self.table.schedule(key, Some(now.plus(self.spec.history)));
     }
 
-    fn member(&mut self, key: Key) -> Option<(&[Value], &mut Member)> {
+    fn member(&mut self, key: Key) -> Option<(&KeyValues, &mut Member)> {
         let entry = self.table.get_mut(key)?;
         match &mut entry.state {
             Slot::Member(member) => Some((&entry.values, member)),
@@ -191,13 +191,15 @@ impl Detector for BaselineDetector {
 
     fn pending(&self) -> u64 {
         let waits = |slot: &Slot| match slot {
-            Slot::Member(member) => member.rows.panes.iter().filter(|pane| pane.closed.is_none()).count(),
+            Slot::Member(member) => {
+                member.rows.panes.heads().iter().filter(|pane| pane.closed.is_none()).count()
+            }
             Slot::Cohort(_) => 0,
         };
         if !self.closing_sides().any() {
             return 0;
         }
-        self.table.in_order().iter().map(|(_, entry)| waits(&entry.state) as u64).sum()
+        self.table.entries().map(|entry| waits(&entry.state) as u64).sum()
     }
 
     fn next_due(&self) -> Option<Timestamp> {
@@ -243,7 +245,8 @@ impl Detector for BaselineDetector {
                 };
                 let high = plan.cut.index(end);
                 let (low, row) = (plan.cut.low(high), Some((rows, row)));
-                let view = View { plan, state: &member.rows, key, low, high, end, row, sorted: None };
+                let (state, sorted, carried) = (&member.rows, None, None);
+                let view = View { plan, state, key, low, high, end, row, sorted, carried };
                 having::evaluate(&window.value, &view)
             }
             _ => Value::Null,

@@ -11,9 +11,12 @@ use crate::alert::{Episode, Severity};
 /// How many fired stretches a key remembers.
 const STRETCHES: usize = 4;
 
-/// One key's edge and the stretches in which it fired.
+/// One key's edge and the stretches in which it fired; nothing before something fires.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Edge {
+pub struct Edge(Option<Box<Fired>>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Fired {
     /// The last fired stretches, in the order they began.
     stretches: Vec<Stretch>,
     /// Names stretches.
@@ -43,29 +46,31 @@ pub struct Open {
 impl Edge {
     /// An evaluation was not true, or nothing was in between.
     pub fn rearm(&mut self) {
-        self.open = None;
+        if let Some(fired) = &mut self.0 {
+            fired.open = None;
+        }
     }
 
     /// The episode that goes on, if one does.
     pub fn open(&self) -> Option<&Open> {
-        self.open.as_ref()
+        self.0.as_ref()?.open.as_ref()
     }
 
     /// The episode that goes on, to note what was said.
     pub fn open_mut(&mut self) -> Option<&mut Open> {
-        self.open.as_mut()
+        self.0.as_mut()?.open.as_mut()
     }
 
     /// The fired stretches that are remembered, in the order they began: where the first and the last of
     /// their windows end, by the measure of [`Cut::measure`](super::panes::Cut::measure).
     pub fn stretches(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.stretches.iter().map(|stretch| (stretch.first, stretch.last))
+        self.0.iter().flat_map(|fired| &fired.stretches).map(|stretch| (stretch.first, stretch.last))
     }
 
     /// The window that ends at `end` stayed true.
     pub fn hold(&mut self, end: i64) {
-        let Some(open) = &self.open else { return };
-        if let Some(stretch) = self.stretches.iter_mut().find(|stretch| stretch.id == open.stretch) {
+        let Some(Fired { open: Some(open), stretches, .. }) = self.0.as_deref_mut() else { return };
+        if let Some(stretch) = stretches.iter_mut().find(|stretch| stretch.id == open.stretch) {
             stretch.last = stretch.last.max(end);
             stretch.first = stretch.first.min(end);
         }
@@ -74,7 +79,7 @@ impl Edge {
     /// Whether the window that ends at `end` overlaps a fired stretch; if so, it extends it.
     pub fn absorb(&mut self, end: i64, span: i64) -> bool {
         let mut overlaps = false;
-        for stretch in &mut self.stretches {
+        for stretch in self.0.iter_mut().flat_map(|fired| &mut fired.stretches) {
             if stretch.first.saturating_sub(end) < span && end.saturating_sub(stretch.last) < span {
                 stretch.first = stretch.first.min(end);
                 stretch.last = stretch.last.max(end);
@@ -87,42 +92,48 @@ impl Edge {
     /// The window that ends at `end` fired. It `spends` the edge unless it lies apart from
     /// the newest window, or the edge is spent already.
     pub fn fire(&mut self, end: i64, spends: bool, episode: Episode, said: Severity) {
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        if self.stretches.len() == STRETCHES {
-            self.stretches.remove(0);
+        let fired = self.0.get_or_insert_default();
+        let id = fired.next;
+        fired.next = fired.next.wrapping_add(1);
+        if fired.stretches.len() == STRETCHES {
+            fired.stretches.remove(0);
         }
-        self.stretches.push(Stretch { id, first: end, last: end });
-        if spends && self.open.is_none() {
-            self.open = Some(Open { stretch: id, episode, said });
+        fired.stretches.push(Stretch { id, first: end, last: end });
+        if spends && fired.open.is_none() {
+            fired.open = Some(Open { stretch: id, episode, said });
         }
     }
 
     /// Bit for bit.
     pub fn write(&self, out: &mut Writer) {
-        out.list(&self.stretches, |out, stretch| {
-            out.u32(stretch.id);
-            out.i64(stretch.first);
-            out.i64(stretch.last);
-        });
-        out.u32(self.next);
-        out.option(self.open.as_ref(), |out, open| {
-            out.u32(open.stretch);
-            write_episode(&open.episode, out);
-            write_severity(open.said, out);
+        out.option(self.0.as_ref(), |out, fired| {
+            out.list(&fired.stretches, |out, stretch| {
+                out.u32(stretch.id);
+                out.i64(stretch.first);
+                out.i64(stretch.last);
+            });
+            out.u32(fired.next);
+            out.option(fired.open.as_ref(), |out, open| {
+                out.u32(open.stretch);
+                write_episode(&open.episode, out);
+                write_severity(open.said, out);
+            });
         });
     }
 
     /// What [`write`](Self::write) made.
     pub fn read(from: &mut Reader<'_>) -> Result<Edge, StateError> {
-        Ok(Edge {
-            stretches: from
-                .list(|from| Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? }))?,
-            next: from.u32()?,
-            open: from.option(|from| {
-                Ok(Open { stretch: from.u32()?, episode: read_episode(from)?, said: read_severity(from)? })
-            })?,
-        })
+        Ok(Edge(from.option(|from| {
+            Ok(Box::new(Fired {
+                stretches: from
+                    .list(|from| Ok(Stretch { id: from.u32()?, first: from.i64()?, last: from.i64()? }))?,
+                next: from.u32()?,
+                open: from.option(|from| {
+                    let stretch = from.u32()?;
+                    Ok(Open { stretch, episode: read_episode(from)?, said: read_severity(from)? })
+                })?,
+            }))
+        })?))
     }
 }
 

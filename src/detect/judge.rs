@@ -1,13 +1,19 @@
 //! One window of one key, as a condition sees it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use super::aggregate::Partial;
-use super::panes::{Cut, KeyState};
+use super::aggregate::{Layout, List, Place, take_value};
+use super::memory::KeyState;
+use super::moving::Moving;
+use super::panes::Cut;
+use super::table::KeyValues;
 use crate::alert::{At, Episode, Finding, Severity};
 use crate::event::{EventName, Key, Slice, Timestamp, Type, Value};
+use crate::rule::expr::node::{Node, Op};
 use crate::rule::having::{self, Scope};
 use crate::rule::{AggFunc, Rule, Threshold, When};
+use crate::stats::quantiles::Quantiles;
 
 /// Events named as evidence: so many of the first and of the last.
 const EVIDENCE: usize = 3;
@@ -21,6 +27,12 @@ pub struct Plan {
     pub spec: Threshold,
     /// How it cuts time.
     pub cut: Cut,
+    /// Where its aggregates keep what they know.
+    pub layout: Layout,
+    /// The conjuncts of its condition.
+    conjuncts: Vec<Node>,
+    /// The conjunct that was not true last: most windows fail by the same.
+    failed: Cell<usize>,
     /// Per aggregate: which of the key's distinct sets is its own.
     distinct_of: Vec<Option<usize>>,
 }
@@ -34,8 +46,39 @@ impl Plan {
             .iter()
             .map(|aggregate| if aggregate.func == AggFunc::CountDistinct { sets.next() } else { None })
             .collect();
-        Plan { rule: rule.clone(), spec: spec.clone(), cut: Cut::new(spec), distinct_of }
+        let layout = Layout::new(&spec.aggregates);
+        let mut conjuncts = conjuncts(&spec.having);
+        conjuncts.sort_by_key(|conjunct| is_merged(conjunct, &layout));
+        Plan {
+            rule: rule.clone(),
+            spec: spec.clone(),
+            cut: Cut::new(spec),
+            layout,
+            conjuncts,
+            failed: Cell::new(0),
+            distinct_of,
+        }
     }
+}
+
+/// Words of aggregates that need no memory of their own to be merged.
+const ROOM: usize = 24;
+
+/// What must all be true of a window: the parts of a condition that `AND` joins.
+fn conjuncts(node: &Node) -> Vec<Node> {
+    match (&node.op, node.args.as_slice()) {
+        (Op::And, [left, right]) => [conjuncts(left), conjuncts(right)].concat(),
+        _ => vec![node.clone()],
+    }
+}
+
+/// Whether it reads what has to be merged from all panes of a window: such conjuncts are judged last.
+fn is_merged(conjunct: &Node, layout: &Layout) -> bool {
+    let mut merged = false;
+    conjunct.walk(&mut |node| {
+        merged |= matches!(node.op, Op::Aggregate(i) if !layout.place(i).is_carried());
+    });
+    merged
 }
 
 /// One window of one key.
@@ -45,7 +88,7 @@ pub struct View<'a> {
     /// The key's memory.
     pub state: &'a KeyState,
     /// The key's values.
-    pub key: &'a [Value],
+    pub key: &'a KeyValues,
     /// Its first pane.
     pub low: i64,
     /// Its last pane.
@@ -56,6 +99,8 @@ pub struct View<'a> {
     pub row: Option<(&'a Slice<'a>, usize)>,
     /// The times of each ring, rising, where many windows are looked at.
     pub sorted: Option<&'a [Vec<Timestamp>]>,
+    /// What is carried from window to window, if this is where it stands.
+    pub carried: Option<&'a Moving>,
 }
 
 impl Scope for View<'_> {
@@ -69,7 +114,15 @@ impl Scope for View<'_> {
                 self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
             return Value::Int(count as i64);
         }
-        self.merged(i).map_or(Value::Null, |merged| merged.value(aggregate.func))
+        if let Place::List { at, most } = self.plan.layout.place(i) {
+            return Value::List(self.list(at, most));
+        }
+        if let (Place::Quantiles { at }, AggFunc::Percentile(share)) =
+            (self.plan.layout.place(i), aggregate.func)
+        {
+            return self.quantile(at, f64::from(share) / 1e4).map_or(Value::Null, Value::float);
+        }
+        self.merged(i, |words| self.plan.layout.value(i, words))
     }
 
     fn wide_sum(&self, i: usize) -> Option<i128> {
@@ -77,12 +130,12 @@ impl Scope for View<'_> {
         if aggregate.func != AggFunc::Sum || aggregate.arg_type != Type::Int {
             return None;
         }
-        self.merged(i)?.wide_sum(aggregate.func)
+        self.merged(i, |words| self.plan.layout.wide_sum(i, words))
     }
 
     fn input(&self, column: usize) -> Value {
         match (self.key.get(column), self.row) {
-            (Some(value), _) => value.clone(),
+            (Some(value), _) => value,
             (None, Some((rows, i))) => rows.value(column, i),
             (None, None) => Value::Null,
         }
@@ -103,21 +156,64 @@ impl View<'_> {
         }
     }
 
-    /// What the window's panes know of aggregate `i`, merged in the order of time.
-    fn merged(&self, i: usize) -> Option<Partial> {
-        let aggregate = self.plan.spec.aggregates.get(i)?;
-        let mut merged = Partial::new(aggregate);
-        for pane in self.state.within(self.low, self.high) {
-            if let Some(partial) = pane.partials.get(i) {
-                merged.merge(partial, aggregate.func);
+    /// What the window's panes know of aggregate `i`, merged in the order of time, as `see` reads it.
+    fn merged<T>(&self, i: usize, see: impl FnOnce(&[u64]) -> T) -> T {
+        let View { plan: Plan { layout, .. }, state, low, high, .. } = self;
+        let place = layout.place(i);
+        let mut room = [0; ROOM];
+        let mut more = Vec::new();
+        let nothing = layout.nothing();
+        let words = match room.get_mut(..nothing.len()) {
+            Some(room) => room,
+            None => {
+                more.resize(nothing.len(), 0);
+                more.as_mut_slice()
+            }
+        };
+        words.copy_from_slice(nothing);
+        if !self.carried.is_some_and(|moving| moving.read(layout, place, (*low, *high), words)) {
+            for at in state.panes.places(*low, *high) {
+                place.merge(words, state.panes.words(layout, at));
             }
         }
-        Some(merged)
+        see(words)
+    }
+
+    /// The number below which a share of the window's numbers lie.
+    fn quantile(&self, at: usize, share: f64) -> Option<f64> {
+        let mut all = Quantiles::default();
+        for pane in self.state.panes.places(self.low, self.high) {
+            if let Some(List::Counts(counts)) = self.state.panes.lists(&self.plan.layout, pane).get(at) {
+                all.merge(counts);
+            }
+        }
+        all.quantile(share)
+    }
+
+    /// The first distinct values of the window.
+    fn list(&self, at: usize, most: usize) -> Vec<Value> {
+        let mut list = List::default();
+        let layout = &self.plan.layout;
+        for pane in self.state.panes.places(self.low, self.high) {
+            let known = self.state.panes.lists(layout, pane).get(at);
+            let values = known.map(List::values).unwrap_or_default();
+            values.iter().for_each(|value| take_value(&mut list, value.clone(), most));
+        }
+        list.values().to_vec()
     }
 
     /// Whether `having` is true of it.
     pub fn holds(&self) -> bool {
-        having::holds(&self.plan.spec.having, self)
+        let Plan { conjuncts, failed, .. } = self.plan;
+        let (before, from) = conjuncts.split_at(failed.get().min(conjuncts.len()));
+        let mut all = (failed.get()..).zip(from).chain((0..).zip(before));
+        match all.find(|(_, conjunct)| !having::holds(conjunct, self)) {
+            Some((at, _)) => {
+                failed.set(at);
+                false
+            }
+            None => true,
+        }
     }
 
     /// The highest severity and risk of the escalations that are true, at least the rule's own.

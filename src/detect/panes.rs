@@ -1,24 +1,20 @@
-//! Time cut into panes, and the rings of exact counts.
+//! Time cut into panes, and what is known of the rows of each.
 //!
 //! A sliding window is the current pane and the 59 before it; a tumbling window is one pane of its own
-//! length. Panes are aligned to the epoch.
-
-use std::collections::VecDeque;
+//! length. Panes are aligned to the epoch. They lie side by side, in the order of time: heads, words, lists.
 
 use super::StateError;
-use super::aggregate::{Partial, distinct_hash};
+use super::aggregate::{Layout, List, Place, add_to_list, number_at};
 use super::codec::{Reader, Writer};
-use super::edge::{Edge, read_severity, write_severity};
-use crate::alert::{Blind, Reason, Severity};
-use crate::event::{EventName, Limits, Micros, Slice, Timestamp};
-use crate::rule::{AggFunc, Aggregate, Threshold, Window};
-use crate::stats::distinct::DistinctPanes;
+use super::edge::{read_severity, write_severity};
+use super::shelf::Shelf;
+use crate::alert::Severity;
+use crate::event::{EventName, Micros, Slice, Timestamp};
+use crate::rule::{Threshold, Window};
+use crate::stats::distinct::first_at;
 
 /// Panes of a sliding window.
 pub const PANES: i64 = 60;
-
-/// Closed tumbling windows whose start a key remembers at most.
-const MARKS: usize = 1024;
 
 /// How a rule cuts time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,290 +79,237 @@ impl Cut {
     }
 }
 
-/// What is known of the rows of one pane.
-#[derive(Clone, Debug, PartialEq)]
+/// What is known of the rows of one pane, beside its aggregates.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pane {
     /// Which pane.
     pub index: i64,
     /// Its rows.
     pub rows: u64,
-    /// One per aggregate.
-    pub partials: Vec<Partial>,
     /// The first and last row by arrival.
     pub ends: [EventName; 2],
     /// When it was touched, counted over the key's rows.
     pub turn: u64,
     /// Stream time at which it was touched last.
     pub touched: Timestamp,
-    /// Whether the row that touched it last was older than the key's newest.
-    pub by_older: bool,
     /// Until when it is remembered, once it has closed.
     pub closed: Option<Timestamp>,
+    /// Whether the row that touched it last was older than the key's newest.
+    pub by_older: bool,
     /// The severity that was said of it (tumbling).
     pub said: Option<Severity>,
 }
 
-/// The times of the last rows that a FILTER took, by arrival.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Times(pub VecDeque<Seen>);
-
-/// One row of a ring.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seen {
-    /// Its time by the rule's clock.
-    pub time: Timestamp,
-    /// Stream time at which it came.
-    pub arrived: Timestamp,
-    /// Its name.
-    pub name: EventName,
+/// A row on its way into a pane.
+#[derive(Clone, Copy)]
+pub struct Touch<'a> {
+    /// The slice it stands in.
+    pub rows: &'a Slice<'a>,
+    /// Its place there.
+    pub i: usize,
+    /// Its pane.
+    pub index: i64,
+    /// Whether it is older than the key's newest.
+    pub older: bool,
+    /// Counts the key's rows.
+    pub turn: u64,
 }
 
-impl Times {
-    /// All times, rising.
-    pub fn sorted(&self) -> Vec<Timestamp> {
-        let mut times: Vec<Timestamp> = self.0.iter().map(|seen| seen.time).collect();
-        times.sort_unstable();
-        times
-    }
-
-    /// Rows in (end − window, end].
-    pub fn count(&self, cut: &Cut, end: Timestamp) -> u64 {
-        let start = end.minus(cut.window);
-        self.0.iter().filter(|seen| start < seen.time && seen.time <= end).count() as u64
-    }
-}
-
-/// What one key's memory holds.
+/// The panes of one key, sorted by index.
 #[derive(Debug, Default)]
-pub struct KeyState {
-    /// The newest time of a row that was folded; none before the first.
-    pub newest: Option<Timestamp>,
-    /// Stream time of the last row.
-    pub touched: Timestamp,
-    /// Counts rows.
-    pub turns: u64,
-    /// The newest pane that was judged at its close.
-    pub judged: Option<i64>,
-    /// What has fired.
-    pub edge: Edge,
-    /// One per [`Threshold::rings`].
-    pub rings: Vec<Times>,
-    /// Sorted by index.
-    pub panes: Vec<Pane>,
-    /// One per aggregate that counts distinct values, in order.
-    pub distinct: Vec<DistinctPanes>,
-    /// Closed tumbling windows: index, and until when it is remembered; sorted by index.
-    pub marks: Vec<(i64, Timestamp)>,
+pub struct Panes {
+    heads: Shelf<Pane>,
+    words: Shelf<u64>,
+    lists: Shelf<List>,
+    /// Whether some row was older than the key's newest: else panes were touched, and close, in their order.
+    mixed: bool,
 }
 
-impl KeyState {
-    /// Nothing seen yet.
-    pub fn new(spec: &Threshold) -> KeyState {
-        let distinct = spec.aggregates.iter().filter(|a| a.func == AggFunc::CountDistinct).count();
-        KeyState {
-            rings: vec![Times::default(); spec.rings.len()],
-            distinct: vec![DistinctPanes::default(); distinct],
-            touched: Timestamp(i64::MIN),
-            ..KeyState::default()
-        }
+impl Panes {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.heads.len()
     }
 
-    /// Whether the pane has closed: a row for it changes nothing.
-    pub fn is_closed(&self, index: i64) -> bool {
-        self.pane(index).is_some_and(|pane| pane.closed.is_some())
-            || self.marks.binary_search_by_key(&index, |(mark, _)| *mark).is_ok()
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// What is known of their rows, in the order of time.
+    pub fn heads(&self) -> &[Pane] {
+        &self.heads
+    }
+
+    /// The same, to change it.
+    pub fn heads_mut(&mut self) -> &mut [Pane] {
+        &mut self.heads
+    }
+
+    /// Some number from where the next row will be folded: to have it at hand.
+    pub fn peek(&self) -> u64 {
+        self.heads.last().map_or(0, |pane| pane.turn) ^ self.words.last().copied().unwrap_or_default()
+    }
+
+    /// The place of the first pane at or after `index`.
+    pub fn place(&self, index: i64) -> usize {
+        let heads: &[Pane] = &self.heads;
+        first_at(heads.len(), |at| heads.get(at).map_or(i64::MAX, |pane| pane.index), index)
+    }
+
+    fn find(&self, index: i64) -> Option<usize> {
+        let at = self.place(index);
+        self.heads.get(at).filter(|pane| pane.index == index).map(|_| at)
     }
 
     /// The pane of that index.
-    pub fn pane(&self, index: i64) -> Option<&Pane> {
-        self.panes.binary_search_by_key(&index, |pane| pane.index).ok().and_then(|at| self.panes.get(at))
+    pub fn get(&self, index: i64) -> Option<&Pane> {
+        self.heads.get(self.find(index)?)
     }
 
     /// The pane of that index, to change it.
-    pub fn pane_mut(&mut self, index: i64) -> Option<&mut Pane> {
-        let at = self.panes.binary_search_by_key(&index, |pane| pane.index).ok()?;
-        self.panes.get_mut(at)
+    pub fn get_mut(&mut self, index: i64) -> Option<&mut Pane> {
+        let at = self.find(index)?;
+        self.heads.get_mut(at)
     }
 
     /// Panes `low..=high` that have rows, in the order of time.
     pub fn within(&self, low: i64, high: i64) -> &[Pane] {
-        let from = self.panes.partition_point(|pane| pane.index < low);
-        let to = self.panes.partition_point(|pane| pane.index <= high);
-        self.panes.get(from..to.max(from)).unwrap_or_default()
+        self.heads.get(self.places(low, high)).unwrap_or_default()
+    }
+
+    /// Where panes `low..=high` stand.
+    pub fn places(&self, low: i64, high: i64) -> std::ops::Range<usize> {
+        let from = self.place(low);
+        from..self.place(high.saturating_add(1)).max(from)
+    }
+
+    /// The words of the pane at a place.
+    pub fn words(&self, layout: &Layout, at: usize) -> &[u64] {
+        let width = layout.nothing().len();
+        self.words.get(at * width..(at + 1) * width).unwrap_or_default()
+    }
+
+    /// The lists of the pane at a place.
+    pub fn lists(&self, layout: &Layout, at: usize) -> &[List] {
+        let width = layout.lists();
+        self.lists.get(at * width..(at + 1) * width).unwrap_or_default()
+    }
+
+    /// Adds a row to its pane.
+    pub fn add(&mut self, layout: &Layout, touch: Touch<'_>) {
+        let at = self.place(touch.index);
+        let name = touch.rows.name(touch.i);
+        if self.heads.get(at).is_none_or(|pane| pane.index != touch.index) {
+            let pane = Pane { index: touch.index, ends: [name; 2], ..Pane::default() };
+            self.heads.insert(at, [pane]);
+            self.words.insert(at * layout.nothing().len(), layout.nothing().iter().copied());
+            self.lists.insert(at * layout.lists(), std::iter::repeat_n(List::Empty, layout.lists()));
+        }
+        self.mixed |= touch.older || at + 1 < self.heads.len();
+        let Some(pane) = self.heads.get_mut(at) else { return };
+        pane.rows += 1;
+        pane.ends[1] = name;
+        (pane.turn, pane.touched, pane.by_older) = (touch.turn, touch.rows.now(touch.i), touch.older);
+        let width = layout.nothing().len();
+        if let Some(words) = self.words.get_mut(at * width..(at + 1) * width) {
+            fold(layout, words, touch.rows, touch.i);
+        }
+        if layout.lists() > 0 {
+            self.add_to_lists(layout, at, touch);
+        }
+    }
+
+    fn add_to_lists(&mut self, layout: &Layout, at: usize, touch: Touch<'_>) {
+        let steps = touch.rows.steps(touch.i);
+        for (aggregate, place) in layout.aggregates().iter().zip(layout.places()) {
+            let Some(argument) = aggregate.arg.filter(|_| takes(aggregate.filter, steps)) else { continue };
+            let (list, most) = match *place {
+                Place::List { at, most } => (at, Some(most)),
+                Place::Quantiles { at } => (at, None),
+                _ => continue,
+            };
+            let here = at * layout.lists() + list;
+            let Some((before, after)) = self.lists.split_at_mut_checked(here) else { return };
+            let hint = at.checked_sub(1).and_then(|at| before.get(at * layout.lists() + list));
+            let Some(list) = after.first_mut() else { return };
+            let (array, row) = touch.rows.cell(argument, touch.i);
+            match (most, list) {
+                (Some(most), list) => {
+                    add_to_list(list, most, (array, row), hint.and_then(|list| list.values().first()));
+                }
+                (None, list) => {
+                    if let (Some(x), Some(counts)) = (number_at(array, row), list.counts()) {
+                        counts.add(x);
+                    }
+                }
+            }
+        }
     }
 
     /// Forgets a pane.
-    pub fn remove_pane(&mut self, index: i64) {
-        if let Ok(at) = self.panes.binary_search_by_key(&index, |pane| pane.index) {
-            self.panes.remove(at);
-        }
-        self.distinct.iter_mut().for_each(|distinct| distinct.remove(index));
+    pub fn remove(&mut self, layout: &Layout, index: i64) {
+        let Some(at) = self.find(index) else { return };
+        self.heads.remove(at, 1);
+        self.words.remove(at * layout.nothing().len(), layout.nothing().len());
+        self.lists.remove(at * layout.lists(), layout.lists());
+        self.mixed = self.mixed && is_mixed(&self.heads);
     }
 
-    /// Remembers that a tumbling window has closed.
-    pub fn mark(&mut self, index: i64, until: Timestamp, blind: &mut Blind) {
-        if let Err(at) = self.marks.binary_search_by_key(&index, |(mark, _)| *mark) {
-            self.marks.insert(at, (index, until));
-        }
-        if self.marks.len() > MARKS
-            && let Some(first) = (0..self.marks.len()).min_by_key(|at| self.marks[*at].1)
-        {
-            self.marks.remove(first);
-            blind.add(Reason::Capped, 1);
-        }
+    /// The closed pane that is forgotten first: until when it is remembered, and its index.
+    pub fn next_forgotten(&self) -> Option<(Timestamp, i64)> {
+        let end = |pane: &Pane| Some((pane.closed?, pane.index));
+        if self.mixed { self.heads.iter().filter_map(end).min() } else { end(self.heads.first()?) }
     }
 
-    /// Adds a row to the rings.
-    pub fn add_to_rings(
-        &mut self,
-        spec: &Threshold,
-        seen: Seen,
-        steps: u32,
-        open: Micros,
-        blind: &mut Blind,
-    ) {
-        for (ring, times) in spec.rings.iter().zip(&mut self.rings) {
-            if !takes(ring.filter, steps) {
-                continue;
-            }
-            if times.0.len() >= 2 * ring.n as usize
-                && let Some(gone) = times.0.pop_front()
-                && gone.arrived.plus(open) > seen.arrived
-            {
-                blind.add(Reason::Capped, 1);
-            }
-            times.0.push_back(seen);
+    /// The open pane that closes first, and when.
+    pub fn next_closing(&self, due: impl Fn(&Pane) -> Timestamp) -> Option<(Timestamp, i64)> {
+        let closing = |pane: &Pane| pane.closed.is_none().then(|| (due(pane), pane.index));
+        if self.mixed {
+            return self.heads.iter().filter_map(closing).min();
         }
+        closing(self.heads.get(self.heads.partition_point(|pane| pane.closed.is_some()))?)
     }
 
-    /// Adds row `i` to the pane `index`.
-    pub fn add_to_pane(
-        &mut self,
-        spec: &Threshold,
-        limits: &Limits,
-        (rows, i): (&Slice<'_>, usize),
-        (index, older): (i64, bool),
-        blind: &mut Blind,
-    ) {
-        self.turns += 1;
-        let (name, now, turn) = (rows.name(i), rows.now(i), self.turns);
-        let at = match self.panes.binary_search_by_key(&index, |pane| pane.index) {
-            Ok(at) => at,
-            Err(at) => {
-                let partials = spec.aggregates.iter().map(Partial::new).collect();
-                let pane = Pane {
-                    index,
-                    rows: 0,
-                    partials,
-                    ends: [name; 2],
-                    turn,
-                    touched: now,
-                    by_older: older,
-                    closed: None,
-                    said: None,
-                };
-                self.panes.insert(at, pane);
-                at
-            }
-        };
-        let Some(pane) = self.panes.get_mut(at) else { return };
-        pane.rows += 1;
-        pane.ends[1] = name;
-        (pane.turn, pane.touched, pane.by_older) = (turn, now, older);
-        let steps = rows.steps(i);
-        for (aggregate, partial) in spec.aggregates.iter().zip(&mut pane.partials) {
-            if aggregate.func != AggFunc::CountDistinct && takes(aggregate.filter, steps) {
-                partial.add(aggregate, rows, i);
-            }
+    /// The pane that was touched longest ago.
+    pub fn oldest_touched(&self) -> Option<i64> {
+        if self.mixed {
+            return self.heads.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index);
         }
-        let counts_distinct = |aggregate: &&Aggregate| aggregate.func == AggFunc::CountDistinct;
-        for (set, aggregate) in spec.aggregates.iter().filter(counts_distinct).enumerate() {
-            if takes(aggregate.filter, steps)
-                && let Some(hash) = distinct_hash(aggregate, rows, i)
-            {
-                self.add_distinct(set, (index, hash), limits.distinct, blind);
-            }
-        }
-        self.cap_panes(limits, blind);
-    }
-
-    /// At the limit the values of the pane that was touched longest ago leave: were the newcomer refused,
-    /// what is long over would hide what is going on.
-    fn add_distinct(&mut self, set: usize, (pane, hash): (i64, u128), cap: usize, blind: &mut Blind) {
-        let Some(set) = self.distinct.get_mut(set) else { return };
-        while !set.insert(pane, hash, cap) {
-            blind.add(Reason::Capped, 1);
-            let others = self.panes.iter().filter(|other| other.index != pane && set.has(other.index));
-            let Some(oldest) = others.min_by_key(|other| other.turn) else { return };
-            set.remove(oldest.index);
-        }
-    }
-
-    /// At the limit the pane that was touched longest ago leaves: by time, a backlog would be invisible.
-    fn cap_panes(&mut self, limits: &Limits, blind: &mut Blind) {
-        while self.panes.len() > limits.panes.max(1) {
-            let Some(oldest) = self.panes.iter().min_by_key(|pane| pane.turn).map(|pane| pane.index) else {
-                return;
-            };
-            self.remove_pane(oldest);
-            blind.add(Reason::Capped, 1);
-        }
+        self.heads.first().map(|pane| pane.index)
     }
 
     /// Bit for bit.
     pub fn write(&self, out: &mut Writer) {
-        out.option(self.newest.as_ref(), |out, time| out.time(*time));
-        out.time(self.touched);
-        out.u64(self.turns);
-        out.option(self.judged.as_ref(), |out, pane| out.i64(*pane));
-        self.edge.write(out);
-        out.list(&self.rings, |out, times| {
-            let seen: Vec<Seen> = times.0.iter().copied().collect();
-            out.list(&seen, |out, seen| {
-                out.time(seen.time);
-                out.time(seen.arrived);
-                out.name(&seen.name);
-            });
-        });
-        out.list(&self.panes, |out, pane| pane.write(out));
-        out.list(&self.distinct, |out, distinct| {
-            out.list(&distinct.sorted(), |out, (pane, hashes)| {
-                out.i64(*pane);
-                out.list(hashes, |out, hash| out.u128(*hash));
-            });
-        });
-        out.list(&self.marks, |out, (index, until)| {
-            out.i64(*index);
-            out.time(*until);
-        });
+        out.list(&self.heads, |out, pane| pane.write(out));
+        out.list(&self.words, |out, word| out.u64(*word));
+        out.list(&self.lists, |out, list| list.write(out));
     }
 
     /// What [`write`](Self::write) made.
-    pub fn read(from: &mut Reader<'_>) -> Result<KeyState, StateError> {
-        Ok(KeyState {
-            newest: from.option(Reader::time)?,
-            touched: from.time()?,
-            turns: from.u64()?,
-            judged: from.option(Reader::i64)?,
-            edge: Edge::read(from)?,
-            rings: from.list(|from| {
-                let seen = from.list(|from| {
-                    Ok(Seen { time: from.time()?, arrived: from.time()?, name: from.name()? })
-                })?;
-                Ok(Times(seen.into()))
-            })?,
-            panes: from.list(Pane::read)?,
-            distinct: from.list(|from| {
-                let mut distinct = DistinctPanes::default();
-                for (pane, hashes) in from.list(|from| Ok((from.i64()?, from.list(Reader::u128)?)))? {
-                    hashes.into_iter().for_each(|hash| {
-                        distinct.insert(pane, hash, usize::MAX);
-                    });
-                }
-                Ok(distinct)
-            })?,
-            marks: from.list(|from| Ok((from.i64()?, from.time()?)))?,
+    pub fn read(from: &mut Reader<'_>) -> Result<Panes, StateError> {
+        let heads = from.list(Pane::read)?;
+        Ok(Panes {
+            mixed: is_mixed(&heads),
+            heads: heads.into(),
+            words: from.list(Reader::u64)?.into(),
+            lists: from.list(List::read)?.into(),
         })
+    }
+}
+
+/// Whether panes were not touched in their order alone.
+fn is_mixed(heads: &[Pane]) -> bool {
+    heads.iter().any(|pane| pane.by_older) || heads.windows(2).any(|pair| pair[0].turn > pair[1].turn)
+}
+
+/// Folds row `i` into the words of its pane, or of all its window knows.
+pub fn fold(layout: &Layout, words: &mut [u64], rows: &Slice<'_>, i: usize) {
+    let steps = rows.steps(i);
+    for (aggregate, place) in layout.aggregates().iter().zip(layout.places()) {
+        if takes(aggregate.filter, steps) {
+            place.add(words, aggregate.arg.map(|argument| rows.cell(argument, i)));
+        }
     }
 }
 
@@ -374,7 +317,6 @@ impl Pane {
     fn write(&self, out: &mut Writer) {
         out.i64(self.index);
         out.u64(self.rows);
-        out.list(&self.partials, |out, partial| partial.write(out));
         self.ends.iter().for_each(|name| out.name(name));
         out.u64(self.turn);
         out.time(self.touched);
@@ -387,7 +329,6 @@ impl Pane {
         Ok(Pane {
             index: from.i64()?,
             rows: from.u64()?,
-            partials: from.list(Partial::read)?,
             ends: [from.name()?, from.name()?],
             turn: from.u64()?,
             touched: from.time()?,

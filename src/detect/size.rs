@@ -1,10 +1,11 @@
 //! How much memory the state of a key takes: for estimates, by the real types.
 
-use super::aggregate::Partial;
+use super::aggregate::{Layout, List};
 use super::baseline::Member;
-use super::panes::{Cut, KeyState, Pane, Seen};
+use super::memory::{KeyState, Seen};
+use super::panes::{Cut, Pane};
 use super::table::Entry;
-use crate::event::{Key, Limits, Timestamp, Value};
+use crate::event::{Limits, Timestamp, Value};
 use crate::rule::learned::{Baseline, Measure, Method};
 use crate::rule::{AggFunc, Kind, Rule, Threshold, Window};
 
@@ -45,15 +46,18 @@ fn baseline(parts: usize, spec: &Baseline, limits: &Limits) -> PerKey {
     PerKey { least: rows.least + size_of::<Member>(), most: rows.most + size_of::<Member>() + learned }
 }
 
-/// The entry of a key in its table, with its timer.
+/// The entry of a key in its table, with its packed values and its timer.
 fn entry(parts: usize) -> usize {
-    let slot = size_of::<(Key, Entry<KeyState>)>() + 1;
-    slot * 8 / 7 + parts * (size_of::<Value>() + 32) + size_of::<(Timestamp, Key)>() + size_of::<(u64, Key)>()
+    let found = (size_of::<u32>() + 1) * 8 / 7;
+    let timer = size_of::<(Timestamp, [u64; 2])>();
+    size_of::<Entry<KeyState>>() + found + parts * 32 + timer + size_of::<(u32, u32)>()
 }
 
 fn threshold(parts: usize, spec: &Threshold, limits: &Limits) -> PerKey {
     let cut = Cut::new(spec);
-    let pane = size_of::<Pane>() + spec.aggregates.len() * size_of::<Partial>() + values(spec);
+    let layout = Layout::new(&spec.aggregates);
+    let words = layout.nothing().len() * size_of::<u64>();
+    let pane = size_of::<Pane>() + words + layout.lists() * size_of::<List>() + values(spec);
     let distinct =
         spec.aggregates.iter().filter(|aggregate| aggregate.func == AggFunc::CountDistinct).count();
     let pair = (size_of::<u128>() + 1) * 8 / 7;

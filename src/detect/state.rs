@@ -22,7 +22,7 @@ pub fn save<S>(table: &KeyTable<S>, state: impl Fn(&S) -> Vec<u8>) -> RecordBatc
     for (key, entry) in &entries {
         keys.push(key.0.to_be_bytes());
         let mut out = Writer::default();
-        out.list(&entry.values, Writer::value);
+        out.list(&entry.values.to_vec(), Writer::value);
         values.push(out.0);
         once.push(entry.is_once());
         states.push(state(&entry.state));

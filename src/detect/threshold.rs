@@ -11,7 +11,9 @@ use arrow::record_batch::RecordBatch;
 
 use super::codec::{Reader, Writer};
 use super::judge::{Plan, View};
-use super::panes::{KeyState, Seen, Times};
+use super::memory::{KeyState, Seen, Times};
+use super::moving::Moving;
+use super::panes::{Pane, Touch};
 use super::table::{Entry, KeyTable};
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy, Reason};
@@ -23,6 +25,12 @@ use crate::stats::distinct::Which;
 
 /// How long something that has ended is remembered at least.
 const REMEMBER: Micros = 600 * SECOND;
+
+/// So many rows are looked at before they are folded,
+const AHEAD: usize = 16;
+
+/// where there are more keys than a processor's cache is sure to hold.
+const MANY: usize = 1000;
 
 /// The memory of one threshold rule in one partition.
 pub struct ThresholdDetector {
@@ -61,6 +69,14 @@ impl ThresholdDetector {
             clock: rule.clock,
             table: KeyTable::new(limits.keys),
         }
+    }
+
+    /// Looks at what the next rows will need, so that the memory of many keys is waited for at once.
+    fn look_ahead(&self, rows: &Slice<'_>, from: usize) {
+        let next = from..(from + AHEAD).min(rows.len());
+        let seen =
+            next.filter_map(|i| self.table.get(rows.key(i))).fold(0, |all, entry| all ^ entry.state.peek());
+        std::hint::black_box(seen);
     }
 
     /// Whether windows or panes of this rule close: all but sliding ones that are judged on events.
@@ -152,8 +168,8 @@ impl ThresholdDetector {
                         found,
                     );
                 }
-                Step::Forget(index) => entry.state.remove_pane(index),
-                Step::Unmark(index) => entry.state.marks.retain(|(mark, _)| *mark != index),
+                Step::Forget(index) => entry.state.remove_pane(&self.plan.layout, index),
+                Step::Unmark(index) => entry.state.marks.remove(index),
             }
         }
     }
@@ -162,6 +178,9 @@ impl ThresholdDetector {
 impl Detector for ThresholdDetector {
     fn fold(&mut self, rows: &Slice<'_>, until: Timestamp, found: &mut Found) {
         for i in 0..rows.len() {
+            if i % AHEAD == 0 && self.table.len() > MANY {
+                self.look_ahead(rows, i);
+            }
             self.fire_due(rows.now(i), found);
             self.fold_row(rows, i, found);
         }
@@ -173,8 +192,8 @@ impl Detector for ThresholdDetector {
             return 0;
         }
         let open =
-            |entry: &Entry<KeyState>| entry.state.panes.iter().filter(|p| p.closed.is_none()).count() as u64;
-        self.table.in_order().iter().map(|(_, entry)| open(entry)).sum()
+            |entry: &Entry<KeyState>| entry.state.panes.heads().iter().filter(|p| p.closed.is_none()).count();
+        self.table.entries().map(|entry| open(entry) as u64).sum()
     }
 
     fn next_due(&self) -> Option<Timestamp> {
@@ -225,6 +244,7 @@ impl Detector for ThresholdDetector {
             end,
             row: Some((rows, row)),
             sorted: None,
+            carried: None,
         };
         (0..self.plan.spec.aggregates.len()).map(|at| ("", view.aggregate(at))).collect()
     }
@@ -239,16 +259,18 @@ enum Step {
 
 /// The next step of a key, earliest first, at one time by the start of the window.
 fn next_step(plan: &Plan, limits: &Limits, state: &KeyState) -> Option<(Timestamp, Step)> {
-    let panes = state.panes.iter().map(|pane| match pane.closed {
-        Some(until) => (until, pane.index, Step::Forget(pane.index)),
-        None => {
-            let passed = state.newest.is_some_and(|newest| newest >= plan.cut.end(pane.index));
-            let wait = if passed && !pane.by_older { 0 } else { plan.cut.window };
-            (pane.touched.plus(wait).plus(limits.grace), pane.index, Step::Close(pane.index))
-        }
-    });
-    let marks = state.marks.iter().map(|(index, until)| (*until, *index, Step::Unmark(*index)));
-    panes.chain(marks).min_by_key(|(due, index, _)| (*due, *index)).map(|(due, _, step)| (due, step))
+    let due = |pane: &Pane| {
+        let passed = state.newest.is_some_and(|newest| newest >= plan.cut.end(pane.index));
+        let wait = if passed && !pane.by_older { 0 } else { plan.cut.window };
+        pane.touched.plus(wait).plus(limits.grace)
+    };
+    let steps = [
+        state.panes.next_closing(due).map(|(due, index)| (due, index, Step::Close(index))),
+        state.panes.next_forgotten().map(|(due, index)| (due, index, Step::Forget(index))),
+        state.marks.next().map(|(due, index)| (due, index, Step::Unmark(index))),
+    ];
+    let first = steps.into_iter().flatten().min_by_key(|(due, index, _)| (*due, *index));
+    first.map(|(due, _, step)| (due, step))
 }
 
 fn add_row(plan: &Plan, limits: &Limits, state: &mut KeyState, row: &Row<'_>, found: &mut Found) {
@@ -258,7 +280,8 @@ fn add_row(plan: &Plan, limits: &Limits, state: &mut KeyState, row: &Row<'_>, fo
     let open = cut.window.saturating_add(limits.grace);
     state.add_to_rings(spec, seen, row.rows.steps(row.i), open, &mut found.blind);
     if cut.paned {
-        state.add_to_pane(spec, limits, (row.rows, row.i), (row.index, row.older), &mut found.blind);
+        let touch = Touch { rows: row.rows, i: row.i, index: row.index, older: row.older, turn: 0 };
+        state.add_to_pane(&plan.layout, limits, touch, &mut found.blind);
     }
 }
 
@@ -271,7 +294,7 @@ fn judge_newest(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_
     }
     let (low, high) = (cut.low(row.index), row.index);
     if cut.paned {
-        entry.state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Newest, low, high));
+        entry.state.advance(&plan.layout, low, high);
     }
     let Entry { values, state, .. } = entry;
     let view = View {
@@ -283,6 +306,7 @@ fn judge_newest(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_
         end: row.time,
         row: Some((row.rows, row.i)),
         sorted: None,
+        carried: state.moving.as_deref(),
     };
     if !view.holds() {
         return state.edge.rearm();
@@ -319,11 +343,23 @@ fn judge_older(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>
     let newest = state.newest.unwrap_or(row.time);
     // Sorted once: an older row may have to look at as many windows as there are times.
     let sorted: Vec<Vec<Timestamp>> = state.rings.iter().map(Times::sorted).collect();
+    let mut carried = None;
     for end in ends_that_contain(plan, state, row) {
         let (low, high) = (cut.low(cut.index(end)), cut.index(end));
+        Moving::advance(&mut carried, &plan.layout, &state.panes, low, high);
         state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Older, low, high));
         let row_of = Some((row.rows, row.i));
-        let view = View { plan, state, key: values, low, high, end, row: row_of, sorted: Some(&sorted) };
+        let view = View {
+            plan,
+            state,
+            key: values,
+            low,
+            high,
+            end,
+            row: row_of,
+            sorted: Some(&sorted),
+            carried: carried.as_deref(),
+        };
         if !view.holds() {
             continue;
         }
@@ -376,12 +412,13 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
         end: row.time,
         row: Some((row.rows, row.i)),
         sorted: None,
+        carried: state.moving.as_deref(),
     };
     if !view.holds() {
         return;
     }
     let (severity, risk) = view.severity();
-    let said = state.pane(row.index).and_then(|pane| pane.said);
+    let said = state.panes.get(row.index).and_then(|pane| pane.said);
     if said.is_some_and(|said| severity <= said) {
         return;
     }
@@ -389,7 +426,7 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
     let finding =
         view.finding(row.at(), key, Episode::Window(start), (severity, risk), (start, cut.end(row.index)));
     found.findings.push(dated(finding, row));
-    if let Some(pane) = state.pane_mut(row.index) {
+    if let Some(pane) = state.panes.get_mut(row.index) {
         pane.said = Some(severity);
     }
 }
@@ -410,13 +447,15 @@ fn close(
     }
     match plan.spec.window {
         Window::Tumbling(window) => {
-            entry.state.remove_pane(index);
-            entry.state.mark(index, now.plus(window.max(REMEMBER)), &mut found.blind);
+            entry.state.remove_pane(&plan.layout, index);
+            if entry.state.marks.add(index, now.plus(window.max(REMEMBER))) {
+                found.blind.add(Reason::Capped, 1);
+            }
         }
         Window::Sliding(window) => {
             let until = now.plus(window.saturating_mul(2).saturating_add(limits.grace).max(REMEMBER));
             entry.state.judged = Some(entry.state.judged.map_or(index, |judged| judged.max(index)));
-            if let Some(pane) = entry.state.pane_mut(index) {
+            if let Some(pane) = entry.state.panes.get_mut(index) {
                 pane.closed = Some(until);
             }
         }
@@ -442,9 +481,19 @@ fn judge_closing(
     }
     let (low, end) = (cut.low(index), cut.end(index));
     if newer && !tumbling {
-        state.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Newest, low, index));
+        state.advance(&plan.layout, low, index);
     }
-    let view = View { plan, state, key: values, low, high: index, end, row: None, sorted: None };
+    let view = View {
+        plan,
+        state,
+        key: values,
+        low,
+        high: index,
+        end,
+        row: None,
+        sorted: None,
+        carried: state.moving.as_deref(),
+    };
     if !view.holds() {
         if newer && !tumbling {
             state.edge.rearm();

@@ -52,7 +52,7 @@ pub struct Record<'a> {
 }
 
 /// The name of one event: unforgeable, printable and free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventName {
     /// Index into [`EventBatch::sources`].
     pub source: u16,

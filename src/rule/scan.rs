@@ -4,15 +4,16 @@
 //! It keeps nothing between batches, and what it gives for a row does not depend on the rows beside it: not
 //! the values, and not the counts either.
 
-use std::collections::HashMap;
+mod term;
+
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder, UInt32Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, UInt32Array, new_empty_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 
-use super::expr::compile::{Compiled, Evaluated, true_rows};
-use super::expr::node::{Node, Op};
+use self::term::{Interner, Probe, Term, shared_term};
+use super::expr::compile::{Evaluated, true_rows};
 use super::{Rule, RuleSet};
 use crate::alert::{Blind, Reason};
 use crate::event::picked::hash_at;
@@ -23,20 +24,11 @@ use crate::schema::{Schema, arrow_type};
 #[derive(Clone, Debug)]
 pub struct StreamScan {
     terms: Vec<Term>,
+    probes: Vec<Probe>,
     /// Distinct keys: their parts, as terms.
     shapes: Vec<Vec<usize>>,
     plans: Vec<Plan>,
     projection: Vec<bool>,
-}
-
-/// A distinct predicate or value.
-#[derive(Clone, Debug)]
-struct Term {
-    compiled: Compiled,
-    /// The column of the batch that it is, if it is one.
-    column: Option<usize>,
-    /// How often rules use it.
-    uses: usize,
 }
 
 /// What one rule wants, in terms.
@@ -85,12 +77,13 @@ impl StreamScan {
         }
         plans.sort_by_key(|plan| plan.rule);
         let mut projection = vec![false; schema.fields.len()];
-        for column in interner.terms.iter().flat_map(|term| term.compiled.columns()) {
+        let (terms, probes) = interner.finish()?;
+        for column in terms.iter().flat_map(|term| term.compiled.columns()) {
             if let Some(read) = projection.get_mut(*column) {
                 *read = true;
             }
         }
-        Ok(StreamScan { terms: interner.terms, shapes, plans, projection })
+        Ok(StreamScan { terms, probes, shapes, plans, projection })
     }
 
     /// Which declared fields some rule reads.
@@ -104,40 +97,6 @@ impl StreamScan {
         let keys = pass.all_keys(&chosen);
         let seen = chosen.into_iter().filter(|chosen| !chosen.rows.is_empty() || chosen.lost > 0);
         seen.map(|chosen| pass.pick(chosen, &keys)).collect()
-    }
-}
-
-/// Gives equal trees one term.
-#[derive(Default)]
-struct Interner {
-    terms: Vec<Term>,
-    by_text: HashMap<String, usize>,
-}
-
-impl Interner {
-    fn all(&mut self, nodes: &[Node]) -> Result<Vec<usize>, String> {
-        nodes.iter().map(|node| self.term(node)).collect()
-    }
-
-    fn term(&mut self, node: &Node) -> Result<usize, String> {
-        let text = node.to_string();
-        let known = self.by_text.get(&text).copied();
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let column = match node.op {
-                    Op::Column(index) => Some(index),
-                    _ => None,
-                };
-                self.terms.push(Term { compiled: Compiled::new(node)?, column, uses: 0 });
-                self.by_text.insert(text, self.terms.len() - 1);
-                self.terms.len() - 1
-            }
-        };
-        if let Some(term) = self.terms.get_mut(at) {
-            term.uses += 1;
-        }
-        Ok(at)
     }
 }
 
@@ -162,12 +121,14 @@ struct Pass<'a> {
     scan: &'a StreamScan,
     batch: &'a Arc<EventBatch>,
     rows: usize,
+    every: BooleanBuffer,
     whole: Vec<Option<Whole>>,
 }
 
 impl<'a> Pass<'a> {
     fn new(scan: &'a StreamScan, batch: &'a Arc<EventBatch>) -> Pass<'a> {
-        Pass { scan, batch, rows: batch.columns.num_rows(), whole: vec![None; scan.terms.len()] }
+        let rows = batch.columns.num_rows();
+        Pass { scan, batch, rows, every: BooleanBuffer::new_set(rows), whole: vec![None; scan.terms.len()] }
     }
 
     /// The term over the whole batch, evaluated when first asked for.
@@ -175,18 +136,46 @@ impl<'a> Pass<'a> {
         if let Some(whole) = &self.whole[term] {
             return whole.clone();
         }
-        let Evaluated { array, lost } = self.scan.terms[term].compiled.rows(&self.batch.columns);
+        let scan = self.scan;
+        if let Some(probe) = scan.terms[term].probe
+            && self.probe(&scan.probes[probe])
+            && let Some(whole) = &self.whole[term]
+        {
+            return whole.clone();
+        }
+        let Evaluated { array, lost } = match &scan.terms[term].combined {
+            None => scan.terms[term].compiled.rows(&self.batch.columns),
+            Some(combined) => combined.rows_of(self.rows, |column| match shared_term(column) {
+                Some(shared) => Some(self.whole(shared).array),
+                None => self.batch.columns.columns().get(column).cloned(),
+            }),
+        };
         let whole = Whole { mask: true_rows(&array), array, lost: lost.into() };
         self.whole[term] = Some(whole.clone());
         whole
     }
 
+    /// Answers all comparisons of a column with constants; false if the column is not what it should be.
+    fn probe(&mut self, probe: &Probe) -> bool {
+        let Some(array) = self.batch.columns.columns().get(probe.column) else { return false };
+        let Some(found) = probe.rows(array) else { return false };
+        let none: Arc<[u32]> = [].into();
+        let nowhere = BooleanBuffer::new_unset(self.rows);
+        for (term, rows) in probe.terms.iter().zip(found) {
+            let mask = if rows.is_empty() { nowhere.clone() } else { set_rows(&rows, self.rows) };
+            let array = Arc::new(BooleanArray::new(mask.clone(), array.nulls().cloned()));
+            self.whole[*term] = Some(Whole { array, mask, lost: none.clone() });
+        }
+        true
+    }
+
     /// Whether a term is better evaluated on these few rows alone than on all: what is cheap, or what other
     /// rules want as well, only if they are very few.
     fn sparing(&self, term: usize, rows: usize) -> bool {
-        let Term { compiled, uses, .. } = &self.scan.terms[term];
+        let Term { compiled, uses, probe, .. } = &self.scan.terms[term];
         let share = if compiled.is_costly() { 4 } else { 16 };
         self.whole[term].is_none()
+            && probe.is_none()
             && !compiled.columns().is_empty()
             && (compiled.is_costly() || *uses == 1)
             && rows < self.rows / share
@@ -194,7 +183,7 @@ impl<'a> Pass<'a> {
 
     /// The rows that satisfy all filters of a rule.
     fn choose(&mut self, plan: &'a Plan) -> Chosen<'a> {
-        let mut mask = BooleanBuffer::new_set(self.rows);
+        let mut mask = self.every.clone();
         let mut count = self.rows;
         let mut lost = 0;
         for term in &plan.filters {
@@ -209,7 +198,7 @@ impl<'a> Pass<'a> {
             } else {
                 let whole = self.whole(*term);
                 lost += within(&whole.lost, &mask);
-                mask = &mask & &whole.mask;
+                mask = if count == self.rows { whole.mask } else { &mask & &whole.mask };
             }
             count = mask.count_set_bits();
         }
@@ -335,11 +324,15 @@ fn within(rows: &[u32], mask: &BooleanBuffer) -> usize {
 
 /// What holds of a few rows, as a mask over all.
 fn scattered(few: &BooleanBuffer, rows: &[u32], all: usize) -> BooleanBuffer {
+    let rows: Vec<u32> = few.set_indices().map(|at| rows[at]).collect();
+    set_rows(&rows, all)
+}
+
+/// These rows, as a mask over all.
+fn set_rows(rows: &[u32], all: usize) -> BooleanBuffer {
     let mut mask = BooleanBufferBuilder::new(all);
     mask.append_n(all, false);
-    for at in few.set_indices() {
-        mask.set_bit(rows[at] as usize, true);
-    }
+    rows.iter().for_each(|row| mask.set_bit(*row as usize, true));
     mask.finish()
 }
 

@@ -5,7 +5,9 @@ use super::member::{Member, Slot};
 use super::{BaselineDetector, REBASE, Row, number, unjudged};
 use crate::alert::{Episode, Reason};
 use crate::detect::Found;
+use crate::detect::table::KeyValues;
 use crate::event::Value;
+
 use crate::rule::Rule;
 use crate::rule::learned::Baseline;
 
@@ -44,7 +46,7 @@ fn is_older(member: &Member, row: &Row<'_>) -> bool {
 
 fn judge(
     (rule, spec): (&Rule, &Baseline),
-    (key, member): (&[Value], &mut Member),
+    (key, member): (&KeyValues, &mut Member),
     row: &Row<'_>,
     (value, x): (&Value, f64),
     basis: &Basis,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::edge::Edge;
 use super::super::judge::View;
 use super::super::normal::Band;
+use super::super::table::KeyValues;
 use crate::alert::{At, Episode, Finding, Severity};
 use crate::event::{Key, Slice, Timestamp, Value};
 use crate::rule::expr::node::Learned;
@@ -41,7 +42,7 @@ pub struct Judgement<'a> {
     /// The event, if the value is of one.
     pub row: Option<(&'a Slice<'a>, usize)>,
     /// The key's values.
-    pub key: &'a [Value],
+    pub key: &'a KeyValues,
     /// The value.
     pub value: &'a Value,
     /// The same as a number.
@@ -61,7 +62,7 @@ impl Scope for Judgement<'_> {
 
     fn input(&self, column: usize) -> Value {
         match (self.key.get(column), self.row) {
-            (Some(value), _) => value.clone(),
+            (Some(value), _) => value,
             (None, Some((rows, i))) => rows.value(column, i),
             (None, None) => Value::Null,
         }

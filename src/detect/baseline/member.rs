@@ -3,8 +3,8 @@
 use super::super::StateError;
 use super::super::codec::{Reader, Writer};
 use super::super::judge::Plan;
+use super::super::memory::KeyState;
 use super::super::normal::Normal;
-use super::super::panes::KeyState;
 use super::judgement::{Basis, Source};
 use crate::event::{Key, Timestamp};
 use crate::rule::learned::{AtLeast, Baseline};

@@ -11,8 +11,11 @@ use super::member::{Member, Slot};
 use super::{BaselineDetector, REMEMBER, Row, SILENT_LESSONS, number, unjudged};
 use crate::alert::{At, Episode, Finding, Reason};
 use crate::detect::Found;
+use crate::detect::aggregate::Layout;
 use crate::detect::judge::{Plan, View};
-use crate::detect::panes::{Cut, KeyState};
+use crate::detect::memory::KeyState;
+use crate::detect::panes::{Cut, Touch};
+use crate::detect::table::KeyValues;
 use crate::event::{Key, Limits, Timestamp, Value};
 use crate::rule::having;
 use crate::rule::learned::{Baseline, Measure, Sides, Windowed};
@@ -75,8 +78,8 @@ impl BaselineDetector {
         }
         let older = member.rows.newest.is_some_and(|newest| row.time < newest);
         member.rows.touched = row.now;
-        let place = (row.rows, row.i);
-        member.rows.add_to_pane(&plan.spec, limits, place, (index, older), &mut found.blind);
+        let touch = Touch { rows: row.rows, i: row.i, index, older, turn: 0 };
+        member.rows.add_to_pane(&plan.layout, limits, touch, &mut found.blind);
         if spec.on_event.any()
             && let Some(basis) = member.own().or(borrowed)
         {
@@ -118,8 +121,10 @@ impl BaselineDetector {
                 }
                 Step::Expire => return self.table.remove(key),
                 Step::Forget | Step::Unmark => {
-                    let Some((_, member)) = self.member(key) else { return };
-                    forget_until(member, due);
+                    let layout = self.plan.as_ref().map(|plan| &plan.layout);
+                    let Some(entry) = self.table.get_mut(key) else { return };
+                    let Slot::Member(member) = &mut entry.state else { return };
+                    forget_until(member, layout, due);
                 }
             }
         }
@@ -136,9 +141,9 @@ impl BaselineDetector {
             Slot::Cohort(cohort) => Some((cohort.touched.plus(spec.history), Step::Expire)),
             Slot::Member(member) => {
                 let expiry = (member.rows.touched.plus(spec.history), Step::Expire);
-                let marks = member.rows.marks.iter().map(|(_, until)| (*until, Step::Unmark));
+                let marks = member.rows.marks.next().map(|(until, _)| (until, Step::Unmark));
                 let panes = plan.as_ref().and_then(|plan| next_of_panes(&member.rows, &plan.cut, limits));
-                marks.chain(panes).chain([expiry]).min()
+                [marks, panes, Some(expiry)].into_iter().flatten().min()
             }
         }
     }
@@ -177,7 +182,7 @@ impl BaselineDetector {
         if let Some(x) = lesson {
             member.normal.learn(spec, x, end);
         }
-        leave(member, &plan.cut, limits, window, now, found);
+        leave(member, plan, limits, window, now, found);
         if let Some(x) = lesson {
             self.teach(cohort, (x, 1), (end, now), found);
         }
@@ -226,13 +231,14 @@ fn open(member: &mut Member, cut: &Cut, window: i64) -> Opened {
 }
 
 fn is_closed(rows: &KeyState, window: i64) -> bool {
-    rows.marks.binary_search_by_key(&window, |(mark, _)| *mark).is_ok()
+    rows.marks.has(window)
 }
 
 /// The next close of a window, or forgetting of a pane.
 fn next_of_panes(rows: &KeyState, cut: &Cut, limits: &Limits) -> Option<(Timestamp, Step)> {
     let newest = rows.newest.map(|newest| cut.index(newest).div_euclid(cut.panes));
-    let windows = rows.panes.chunk_by(|a, b| a.index.div_euclid(cut.panes) == b.index.div_euclid(cut.panes));
+    let windows =
+        rows.panes.heads().chunk_by(|a, b| a.index.div_euclid(cut.panes) == b.index.div_euclid(cut.panes));
     let steps = windows.filter_map(|panes| {
         let last = panes.iter().max_by_key(|pane| pane.turn)?;
         if let Some(until) = last.closed {
@@ -246,44 +252,66 @@ fn next_of_panes(rows: &KeyState, cut: &Cut, limits: &Limits) -> Option<(Timesta
     steps.min()
 }
 
-fn forget_until(member: &mut Member, until: Timestamp) {
-    let gone = member.rows.panes.iter().filter(|pane| pane.closed.is_some_and(|closed| closed <= until));
+fn forget_until(member: &mut Member, layout: Option<&Layout>, until: Timestamp) {
+    let gone =
+        member.rows.panes.heads().iter().filter(|pane| pane.closed.is_some_and(|closed| closed <= until));
     let gone: Vec<i64> = gone.map(|pane| pane.index).collect();
-    gone.into_iter().for_each(|index| member.rows.remove_pane(index));
-    member.rows.marks.retain(|(_, mark)| *mark > until);
+    if let Some(layout) = layout {
+        gone.into_iter().for_each(|index| member.rows.remove_pane(layout, index));
+    }
+    member.rows.marks.forget(until);
 }
 
 /// What a window leaves behind: its name, and where windows slide its panes, for as long as one may reach back
 /// to them.
-fn leave(member: &mut Member, cut: &Cut, limits: &Limits, window: i64, now: Timestamp, found: &mut Found) {
+fn leave(member: &mut Member, plan: &Plan, limits: &Limits, window: i64, now: Timestamp, found: &mut Found) {
+    let cut = &plan.cut;
     let reach = cut.window.saturating_add(limits.grace);
     let first = window.saturating_mul(cut.panes);
     let panes = first..=first.saturating_add(cut.panes - 1);
     if cut.panes == 1 {
-        member.rows.remove_pane(first);
+        member.rows.remove_pane(&plan.layout, first);
     } else {
-        let of_window = member.rows.panes.iter_mut().filter(|pane| panes.contains(&pane.index));
+        let of_window = member.rows.panes.heads_mut().iter_mut().filter(|pane| panes.contains(&pane.index));
         of_window.for_each(|pane| pane.closed = Some(now.plus(reach)));
     }
-    member.rows.mark(window, now.plus(reach.max(REMEMBER)), &mut found.blind);
+    if member.rows.marks.add(window, now.plus(reach.max(REMEMBER))) {
+        found.blind.add(Reason::Capped, 1);
+    }
 }
 
 impl Context<'_> {
     /// The value of an aligned window.
-    fn value_of(&self, key: &[Value], rows: &KeyState, window: i64, end: Timestamp) -> Value {
+    fn value_of(&self, key: &KeyValues, rows: &KeyState, window: i64, end: Timestamp) -> Value {
         having::evaluate(&self.windowed.value, &self.aligned(key, rows, window, end))
     }
 
-    fn aligned<'v>(&'v self, key: &'v [Value], state: &'v KeyState, window: i64, end: Timestamp) -> View<'v> {
+    fn aligned<'v>(
+        &'v self,
+        key: &'v KeyValues,
+        state: &'v KeyState,
+        window: i64,
+        end: Timestamp,
+    ) -> View<'v> {
         let low = window.saturating_mul(self.plan.cut.panes);
         let high = low.saturating_add(self.plan.cut.panes - 1);
-        View { plan: self.plan, state, key, low, high, end, row: None, sorted: None }
+        View {
+            plan: self.plan,
+            state,
+            key,
+            low,
+            high,
+            end,
+            row: None,
+            sorted: None,
+            carried: state.moving.as_deref(),
+        }
     }
 
     /// Judges what grows with each row.
     fn judge_row(
         &self,
-        (key, member): (&[Value], &mut Member),
+        (key, member): (&KeyValues, &mut Member),
         row: &Row<'_>,
         (index, older): (i64, bool),
         basis: &Basis,
@@ -298,13 +326,23 @@ impl Context<'_> {
 
     fn view_at<'v>(
         &'v self,
-        (key, state): (&'v [Value], &'v KeyState),
+        (key, state): (&'v KeyValues, &'v KeyState),
         row: &'v Row<'_>,
         end: Timestamp,
     ) -> View<'v> {
         let cut = &self.plan.cut;
         let (low, high) = (cut.low(cut.index(end)), cut.index(end));
-        View { plan: self.plan, state, key, low, high, end, row: Some((row.rows, row.i)), sorted: None }
+        View {
+            plan: self.plan,
+            state,
+            key,
+            low,
+            high,
+            end,
+            row: Some((row.rows, row.i)),
+            sorted: None,
+            carried: state.moving.as_deref(),
+        }
     }
 
     fn judgement<'v>(
@@ -320,7 +358,7 @@ impl Context<'_> {
     /// A row that is not older than its key's newest judges the window that ends with it.
     fn judge_newest(
         &self,
-        (key, member): (&[Value], &mut Member),
+        (key, member): (&KeyValues, &mut Member),
         row: &Row<'_>,
         index: i64,
         basis: &Basis,
@@ -332,7 +370,7 @@ impl Context<'_> {
             rows.edge.rearm();
         }
         let low = cut.low(index);
-        rows.distinct.iter_mut().for_each(|distinct| distinct.advance(Which::Newest, low, index));
+        rows.advance(&self.plan.layout, low, index);
         let view = self.view_at((key, rows), row, row.time);
         let value = having::evaluate(&self.windowed.value, &view);
         let Some(x) = number(&value) else { return };
@@ -352,7 +390,7 @@ impl Context<'_> {
     /// An older row judges the windows that contain it, oldest first; the first true one decides.
     fn judge_older(
         &self,
-        (key, member): (&[Value], &mut Member),
+        (key, member): (&KeyValues, &mut Member),
         row: &Row<'_>,
         index: i64,
         basis: &Basis,
@@ -387,7 +425,7 @@ impl Context<'_> {
     /// A tumbling window is judged for itself: one alert, and one more for each rise of its severity.
     fn judge_tumbling(
         &self,
-        (key, member): (&[Value], &mut Member),
+        (key, member): (&KeyValues, &mut Member),
         row: &Row<'_>,
         index: i64,
         basis: &Basis,
@@ -402,14 +440,14 @@ impl Context<'_> {
             return;
         }
         let (severity, risk) = judgement.severity();
-        if rows.pane(index).and_then(|pane| pane.said).is_some_and(|said| severity <= said) {
+        if rows.panes.get(index).and_then(|pane| pane.said).is_some_and(|said| severity <= said) {
             return;
         }
         let (start, end) = (cut.start(index), cut.end(index));
         let episode = Episode::Window(start);
         let finding = judgement.finding(row.at(), row.key, episode, (severity, risk), Some((start, end)));
         found.findings.push(row.dated(finding));
-        if let Some(pane) = rows.pane_mut(index) {
+        if let Some(pane) = rows.panes.get_mut(index) {
             pane.said = Some(severity);
         }
     }
@@ -418,7 +456,7 @@ impl Context<'_> {
     /// itself; else those side by side are one episode while all are odd.
     fn judge_closing(
         &self,
-        (key, member): (&[Value], &mut Member),
+        (key, member): (&KeyValues, &mut Member),
         closing: &Closing,
         (value, x): (&Value, f64),
         basis: &Basis,

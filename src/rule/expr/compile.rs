@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, take_record_batch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
@@ -91,6 +91,19 @@ impl Compiled {
         match batch.project(&self.columns) {
             Ok(batch) => self.run(&batch),
             Err(_) => self.nothing(batch.num_rows()),
+        }
+    }
+
+    /// The same of columns that come from anywhere, each so many rows long.
+    pub fn rows_of(&self, rows: usize, mut column: impl FnMut(usize) -> Option<ArrayRef>) -> Evaluated {
+        let arrays: Option<Vec<ArrayRef>> = self.columns.iter().map(|index| column(*index)).collect();
+        let Some(arrays) = arrays else { return self.nothing(rows) };
+        let field = |array: &ArrayRef| Field::new("", array.data_type().clone(), true);
+        let schema = Arc::new(Schema::new(arrays.iter().map(field).collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        match RecordBatch::try_new_with_options(schema, arrays, &options) {
+            Ok(batch) => self.run(&batch),
+            Err(_) => self.nothing(rows),
         }
     }
 

@@ -13,9 +13,10 @@ use super::*;
 use crate::alert::{RuleInfo, Severity};
 use crate::event::Slice;
 use crate::event::{EventName, Timestamp, Type, Value};
+use crate::rule::expr::compile::Compiled;
 use crate::rule::expr::functions::Cell;
 use crate::rule::expr::functions::arrays::Writer;
-use crate::rule::expr::node::{Func, JsonStep};
+use crate::rule::expr::node::{Func, JsonStep, Node, Op};
 use crate::rule::having::{Scope, evaluate};
 use crate::rule::{Clock, Inputs, KeyPart, Kind, Match, Mode, Placement};
 use crate::schema::{Class, Field, FieldType};
@@ -114,6 +115,7 @@ fn rules() -> Vec<Rule> {
     let has_x = || compare(Op::Eq, member("a"), Node::constant(Value::text("x")));
     let lower = || node(Op::Call(Func::Lower), Type::Text, vec![column(0)]);
     let sum = || node(Op::Add, Type::Int, vec![column(1), int(i64::MAX)]);
+    let either = |one: Node, other: Node| node(Op::Or, Type::Bool, vec![one, other]);
     vec![
         rule("all", 1, vec![], vec![is(1), overflowing()], vec![column(0), sum(), int(7)]),
         rule("fleet", 0, vec![is(1)], vec![], vec![]),
@@ -130,6 +132,8 @@ fn rules() -> Vec<Rule> {
             vec![lower(), sum(), column(0)],
         ),
         rule("same computed", 1, vec![is(4), has_x()], vec![overflowing()], vec![lower()]),
+        rule("shares a part", 1, vec![either(is(3), is(1))], vec![], vec![column(0)]),
+        rule("shares it too", 1, vec![either(is(3), overflowing())], vec![], vec![column(0)]),
     ]
 }
 
@@ -303,14 +307,20 @@ fn only_what_rules_read_is_decoded() {
 fn equal_trees_are_evaluated_once_and_equal_keys_hashed_once() {
     let set = rule_set(rules());
     let scan = &set.scans["s"];
-    assert_eq!(scan.terms.iter().map(|term| term.uses).sum::<usize>(), 34);
-    assert_eq!((scan.terms.len(), scan.shapes.len()), (15, 5));
+    assert_eq!(scan.terms.iter().map(|term| term.uses).sum::<usize>(), 38);
+    // One of them is no rule's: a part that two share.
+    assert_eq!((scan.terms.len(), scan.shapes.len()), (18, 5));
+    assert_eq!(scan.terms.iter().filter(|term| term.combined.is_some()).count(), 2);
     let events: Vec<Event> = (0..100).map(|_| (Value::text("V"), Value::Int(0), Value::text("{}"))).collect();
     let batch = batch(&events);
     let mut pass = Pass::new(scan, &batch);
     let never = scan.plans.iter().find(|plan| set.rules[plan.rule].info.id == "never").unwrap();
     assert!(pass.choose(never).rows.is_empty());
-    assert_eq!(pass.whole.iter().flatten().count(), 1, "nothing is left once nothing is picked");
+    let [probe] = scan.probes.as_slice() else { panic!("one column is compared with many constants") };
+    let evaluated = (0..scan.terms.len()).filter(|term| pass.whole[*term].is_some());
+    let mut looked_up = probe.terms.clone();
+    looked_up.sort_unstable();
+    assert_eq!(evaluated.collect::<Vec<_>>(), looked_up, "nothing is left once nothing is picked");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use fleetwarden::alert::Reason;
 use fleetwarden::detect::codec::Reader;
-use fleetwarden::detect::panes::KeyState;
+use fleetwarden::detect::memory::KeyState;
 use fleetwarden::event::{Limits, PartitionId};
 use fleetwarden::pipeline::Pipeline;
 use fleetwarden::runtime::worker::{Exchange, Signal, Worker};

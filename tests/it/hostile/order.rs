@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use fleetwarden::detect::codec::Reader;
-use fleetwarden::detect::panes::{Cut, KeyState};
+use fleetwarden::detect::memory::KeyState;
+use fleetwarden::detect::panes::Cut;
 use fleetwarden::event::Limits;
 use fleetwarden::rule::{Kind, Rule};
 use proptest::prelude::*;

@@ -230,6 +230,13 @@ impl Kernel {
                 let floats = a.array.as_primitive::<Int64Type>().unary::<_, Float64Type>(|i| i as f64);
                 Ok(Arc::new(floats))
             }
+            ([a], Type::Float, _) if self.op == Op::Call(super::Func::Abs) && !a.one => {
+                let floats = a.array.as_primitive_opt::<Float64Type>();
+                match floats.filter(|floats| floats.values().iter().all(|x| x.is_finite())) {
+                    Some(floats) => Ok(Arc::new(floats.unary::<_, Float64Type>(f64::abs))),
+                    None => Ok(self.by_rows(rows, &operands)),
+                }
+            }
             _ => Ok(self.by_rows(rows, &operands)),
         }
     }
