@@ -56,7 +56,7 @@ fn entry(parts: usize) -> usize {
 fn threshold(parts: usize, spec: &Threshold, limits: &Limits) -> PerKey {
     let cut = Cut::new(spec);
     let layout = Layout::new(&spec.aggregates);
-    let words = layout.nothing().len() * size_of::<u64>();
+    let words = size_of_val(layout.nothing());
     let pane = size_of::<Pane>() + words + layout.lists() * size_of::<List>() + values(spec);
     let distinct =
         spec.aggregates.iter().filter(|aggregate| aggregate.func == AggFunc::CountDistinct).count();
