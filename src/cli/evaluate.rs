@@ -44,8 +44,8 @@ pub struct EvaluateArgs {
     /// Schemas [default: ./schemas, else built in]
     #[arg(long, value_name = "DIR")]
     pub schemas: Option<PathBuf>,
-    /// TOML: [claims] class or class/variant = ["rule", …], [learned] the same after --warm-up of 3d or more [default: those
-    /// of the shipped rules]
+    /// TOML: `[claims]` and, after --warm-up of 3d or more, `[learned]`, each with CLASS or "CLASS/VARIANT" =
+    /// ["rule", …] [default: those of the shipped rules]
     #[arg(long, value_name = "FILE")]
     pub claims: Option<PathBuf>,
     /// How long after its end an attack may still be found
