@@ -98,8 +98,9 @@ impl DeviceClock {
     /// What it shows.
     pub fn read(self, now: i64) -> i64 {
         match self {
+            // Once a day the unit asks what time it is.
             DeviceClock::Running { ahead, drift, at } => {
-                now + ahead + ((now - at) as f64 * drift / 1e6) as i64
+                now + ahead + ((now - at).rem_euclid(DAY) as f64 * drift / 1e6) as i64
             }
             DeviceClock::Dead { epoch } => YEAR_2000 + (now - epoch),
         }

@@ -254,7 +254,7 @@ impl<'w> Script<'w> {
         });
     }
 
-    /// A report of a car's own intrusion detection.
+    /// A report of a car's own intrusion detection, which has a connection.
     pub fn raise(
         &mut self,
         at: i64,
@@ -264,6 +264,7 @@ impl<'w> Script<'w> {
         count: i64,
         details: Details,
     ) {
+        self.online(car, at, at);
         self.at(at, move |world, now| {
             let World { wire, vehicles, .. } = world;
             super::super::sentinel::report(wire, now, &vehicles[car], kind, ecu, count, &details);
