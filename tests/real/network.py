@@ -27,6 +27,7 @@ workers = 1
 brokers = "{brokers}"
 group   = "{group}"
 dead_letter_topic = "{dead_letters}"
+unplaced = "skip"
 {kafka}
 [http]
 listen = "127.0.0.1:{http}"
@@ -215,7 +216,7 @@ class Network:
              ["the broker's certificate is not trusted", "`ca_file`"]),
             ("our certificate expired, seen by us", "mtls",
              table("kafka.tls", **{**ours, "cert_file": pki.lapsed, "key_file": pki.lapsed_key}),
-             ["expired on 2025-02-01", "fleetwarden.toml:12:13"]),
+             ["expired on 2025-02-01", "fleetwarden.toml:13:13"]),
             ("our certificate expired, seen by the broker", "mtls", raw, ["refuses our certificate"]),
             ("the broker's certificate expired", "lapsed", table("kafka.tls", **ours), ["not trusted", "must not have expired"]),
             ("a wrong password", "scram", trusted + table("kafka.sasl", **user), ["refuses user, password", "[kafka.sasl]"]),
