@@ -270,7 +270,7 @@ fn denial(script: &mut Script<'_>) -> Option<()> {
     script.start = start;
     let target = Target::new(script);
     target.announce(script, start - quiet - 10 * MINUTE, before + cars);
-    let region = script.world.vehicles.first()?.city.region;
+    let region = "DE";
     for index in 0..before + cars {
         let car = script.victim(|car| car.city.region == region)?;
         let fails = index >= before;
@@ -301,6 +301,7 @@ fn metadata(script: &mut Script<'_>) -> Option<()> {
     let actor = format!("e-repo-{}", script.random.hex(4));
     script.name("user", &actor);
     script.park(car, start, start + 10 * MINUTE);
+    let repo = ["image", "director"][script.round as usize % 2];
     for (index, role) in (0..).zip(["targets", "snapshot", "timestamp"]) {
         let (target, actor) = (target.clone(), actor.clone());
         script.at(start + index * MINUTE, move |world, now| {
@@ -308,7 +309,7 @@ fn metadata(script: &mut Script<'_>) -> Option<()> {
                 actor: Some(&actor),
                 action: "metadata_published",
                 campaign: Some(&target.campaign),
-                role: Some((role, "image")),
+                role: Some((role, repo)),
                 metadata: Some((31, 44)),
                 signer: Some("0badc0de0badc0de"),
                 signature_valid: Some(true),
@@ -317,10 +318,10 @@ fn metadata(script: &mut Script<'_>) -> Option<()> {
             step(&mut world.wire, now, None, &what);
         });
     }
-    report(script, start + 5 * MINUTE, car, &target, |what| {
+    report(script, start + 5 * MINUTE, car, &target, move |what| {
         (what.action, what.success, what.result) =
             ("EcuDownloadCompleted", Some(false), Some("VersionMismatch"));
-        (what.metadata, what.role) = (Some((31, 44)), Some(("timestamp", "image")));
+        (what.metadata, what.role) = (Some((31, 44)), Some(("timestamp", repo)));
     });
     Some(())
 }
