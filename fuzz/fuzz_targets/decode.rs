@@ -1,5 +1,6 @@
 //! The quick decoder and the thorough one say the same of any bytes, record by record: rows, rejects with reason,
-//! place and detail, and counts. And what they accept is JSON to a parser of another make.
+//! place and detail, and counts. And what they accept of a stream of JSON is JSON
+//! to a parser of another make.
 //!
 //! The input: one byte chooses the stream, eight which columns are built, one the limit of depth; the rest are records,
 //! each ended by 0xFF, which no JSON contains.
@@ -60,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     for (offset, record) in (0..).zip(&records) {
         let alone = all(JsonDecoder::new(schema.clone(), built(columns), &limits), &[record]);
         assert_eq!(alone.rejects.is_empty(), !rejected.contains(&offset), "alone and among others");
-        if alone.rejects.is_empty() {
+        if alone.rejects.is_empty() && schema.format == schema::Format::Json {
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok(), "no JSON was accepted");
         }
     }
