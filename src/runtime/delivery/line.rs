@@ -68,6 +68,8 @@ struct Waiting {
     item: Item,
     /// Whether it failed when it was last attempted.
     tried: bool,
+    /// Whether the sink has taken it and is asked what became of it.
+    under_way: bool,
     /// Failures in a row of this alone.
     tries: u32,
     /// Not before this.
@@ -158,24 +160,24 @@ impl Line {
         for alert in &load.parcel.alerts {
             let item = Item { alert: alert.clone(), detected: load.parcel.detected };
             let load = load.clone();
-            let waiting = Waiting { load, item, tried: false, tries: 0, due: None, blocked: false };
+            let (tried, under_way, blocked) = (false, false, false);
+            let waiting = Waiting { load, item, tried, under_way, tries: 0, due: None, blocked };
             self.waiting.insert(self.came, waiting);
             self.came += 1;
         }
     }
 
     /// The first alerts that are due, with their places.
-    fn due(&mut self) -> (Vec<u64>, Vec<Item>) {
+    fn due(&self) -> (Vec<u64>, Vec<Item>) {
         let now = Instant::now();
         let due = self.waiting.iter().filter(|(_, waiting)| waiting.due.is_none_or(|due| due <= now));
-        let (mut places, mut items, mut again) = (Vec::new(), Vec::new(), 0);
-        for (place, waiting) in due.take(self.sink.batch().max(1)) {
-            again += u64::from(waiting.tried);
-            places.push(*place);
-            items.push(waiting.item.clone());
-        }
-        self.gauge.retried(again);
-        (places, items)
+        due.take(self.sink.batch().max(1)).map(|(place, waiting)| (*place, waiting.item.clone())).unzip()
+    }
+
+    /// Counts what was attempted again: of a batch a sink may have sent a part, and asking is no attempt.
+    fn attempted(&self, places: &[u64]) {
+        let again = |place: &&u64| self.waiting.get(place).is_some_and(|w| w.tried && !w.under_way);
+        self.gauge.retried(places.iter().filter(again).count() as u64);
     }
 
     /// The sink had something to say about each of the first alerts of a batch.
@@ -186,6 +188,7 @@ impl Line {
         }
         self.tries = 0;
         self.rest = self.sink.pause().map(|pause| Instant::now() + pause.min(PATIENCE));
+        self.attempted(places.get(..outcomes.len()).unwrap_or(places));
         for (place, outcome) in places.iter().zip(outcomes) {
             match outcome {
                 Outcome::Delivered => {
@@ -223,7 +226,7 @@ impl Line {
     fn pending(&mut self, place: u64, after: Duration) {
         if let Some(waiting) = self.waiting.get_mut(&place) {
             waiting.due = Some(Instant::now() + after);
-            (waiting.tried, waiting.blocked) = (false, false);
+            (waiting.tried, waiting.under_way, waiting.blocked) = (false, true, false);
         }
     }
 
@@ -231,7 +234,7 @@ impl Line {
     fn failed(&mut self, place: u64, trouble: Trouble) {
         if let Some(waiting) = self.waiting.get_mut(&place) {
             waiting.tries += 1;
-            waiting.tried = true;
+            (waiting.tried, waiting.under_way) = (true, false);
             waiting.due = Some(Instant::now() + self.pace.wait(waiting.tries, &trouble));
             waiting.blocked = matches!(trouble, Trouble::Blocked { .. });
         }
@@ -240,9 +243,10 @@ impl Line {
 
     /// Nothing got through: the sink is left alone for a while.
     fn whole(&mut self, places: &[u64], trouble: Trouble) {
+        self.attempted(places);
         for place in places {
             if let Some(waiting) = self.waiting.get_mut(place) {
-                waiting.tried = true;
+                waiting.tried = !waiting.under_way;
             }
         }
         self.tries = self.tries.saturating_add(1);
