@@ -215,12 +215,12 @@ fn agree_once(stream: &str, rounds: usize, seed: u64) -> (usize, usize) {
 
 #[test]
 fn of_changed_telemetry_both_say_the_same() {
-    let (rows, rejects) = agree("telemetry", 30_000, 7);
-    assert!(rows > 5_000 && rejects > 5_000, "{rows} rows, {rejects} rejects");
+    let (rows, rejects) = agree("telemetry", 46_000, 7);
+    assert!(rows > 8_000 && rejects > 8_000, "{rows} rows, {rejects} rejects");
 }
 
 #[test]
 fn of_changed_cloudtrail_both_say_the_same() {
-    let (rows, rejects) = agree("cloudtrail", 10_000, 11);
-    assert!(rows > 1_500 && rejects > 2_000, "{rows} rows, {rejects} rejects");
+    let (rows, rejects) = agree("cloudtrail", 14_000, 11);
+    assert!(rows > 2_000 && rejects > 2_000, "{rows} rows, {rejects} rejects");
 }
