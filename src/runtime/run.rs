@@ -415,7 +415,7 @@ mod tests {
         let (alert, detected) = alerts.recv_timeout(Duration::from_secs(15)).unwrap();
         assert_eq!((alert.rule.id.as_str(), alert.evidence[0].offset), ("fast", 1));
         assert!(detected >= alert.broker_time);
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(10);
         while !get(address, "/readyz").starts_with("HTTP/1.0 200") || running.overview().events() < 3 {
             assert!(Instant::now() < end, "{}", get(address, "/readyz"));
             std::thread::sleep(Duration::from_millis(50));
