@@ -66,6 +66,11 @@ fn init(args: &InitArgs) -> Result<Exit, String> {
     looked.date(&guessed.schema);
     let decoded = looked.decode(&guessed.schema);
     super::print(guessed.report(&looked, &decoded));
+    if decoded.rejected() == decoded.records {
+        return Err("not one record could be read, so nothing was written\n  \
+                    hint: what stands in the way is named above; records are JSON objects"
+            .into());
+    }
     let tried = Tried::new(&guessed, &looked)?;
     let brokers = args.kafka.settings()?.map(|settings| settings.brokers);
     let files = [

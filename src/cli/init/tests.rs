@@ -86,6 +86,9 @@ fn what_is_no_json_is_said_with_what_to_do() {
     assert!(said("d.json", "").ends_with("is empty"));
     assert!(said("e.json", "[]").contains("no event in"));
     assert!(said("f.json", "5\n6\n").contains("it is no JSON object"));
+    let deep = format!("{}1{}\n", "{\"a\":".repeat(300), "}".repeat(300));
+    assert!(said("g.json", &deep).contains("not one record could be read"));
+    assert!(!folder.args(vec![]).dir.join("fleetwarden.toml").exists(), "and nothing was written");
     assert!(init(&folder.args(vec![folder.0.join("missing")])).unwrap_err().contains("cannot read"));
 }
 
