@@ -38,6 +38,19 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Reads a request to its end.
+    pub async fn of(request: Request) -> Seen {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let mut text = String::new();
+        if parts.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
+            flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+        } else {
+            text = String::from_utf8(body.to_vec()).unwrap();
+        }
+        Seen { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, text }
+    }
+
     /// Indices and ids of the documents in a `_bulk` request.
     pub fn names(&self) -> Vec<(String, String)> {
         let word = |action: &Json, name: &str| action["create"][name].as_str().unwrap().to_string();
@@ -147,15 +160,7 @@ impl Inner {
 }
 
 async fn answer(State(server): State<Server>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap();
-    let mut text = String::new();
-    if parts.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
-        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
-    } else {
-        text = String::from_utf8(body.to_vec()).unwrap();
-    }
-    let seen = Seen { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, text };
+    let seen = Seen::of(request).await;
     let told = {
         let mut inner = server.inner.lock().unwrap();
         inner.seen.push(seen.clone());

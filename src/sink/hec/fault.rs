@@ -2,16 +2,16 @@
 //! as it is told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::Read as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use serde_json::{Value as Json, json};
 
 use crate::sink::SplunkConfig;
+use crate::sink::fault::Seen;
 
 /// The only token that may write.
 pub const TOKEN: &str = "5ec2e7a0-0000-4000-8000-00000000hec0";
@@ -27,17 +27,6 @@ pub enum Reply {
     Taken(u64),
     /// Everything is indexed, and the answer never comes.
     Lost,
-}
-
-/// A request as it came.
-#[derive(Clone)]
-pub struct Seen {
-    /// Method, path and query.
-    pub line: String,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, decompressed.
-    pub text: String,
 }
 
 impl Seen {
@@ -229,15 +218,7 @@ fn unwelcome(seen: &Seen) -> Option<Answer> {
 }
 
 async fn answer(State(server): State<Server>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap();
-    let mut text = String::new();
-    if parts.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
-        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
-    } else {
-        text = String::from_utf8(body.to_vec()).unwrap();
-    }
-    let seen = Seen { line: format!("{} {}", parts.method, parts.uri), headers: parts.headers, text };
+    let seen = Seen::of(request).await;
     let told = {
         let mut inner = server.inner();
         inner.seen.push(seen.clone());
