@@ -121,7 +121,7 @@ impl Show {
                 "Look closer:   fleetwarden test rules        \
                  Your own files:   fleetwarden replay STREAM=FILE"
             );
-            println!("Your own Kafka: edit fleetwarden.toml, then    fleetwarden run -c fleetwarden.toml");
+            println!("Your own topic:   fleetwarden init --brokers HOST:9092 --topic TOPIC");
         }
         found == injected && verdict.outside == 0
     }
