@@ -242,6 +242,8 @@ pub enum Reason {
     Expression,
     /// The rule started without memory of what came before.
     ColdStart,
+    /// Records that it will never see: they were gone before they could be read.
+    Gap,
     /// The rule was left out, since it would need the exchange.
     Unplaced,
     /// A value was not judged, since neither its key nor its cohort has a normal yet.
@@ -252,7 +254,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::Late,
         Reason::Capped,
         Reason::Evicted,
@@ -260,6 +262,7 @@ impl Reason {
         Reason::NullKey,
         Reason::Expression,
         Reason::ColdStart,
+        Reason::Gap,
         Reason::Unplaced,
         Reason::Learning,
         Reason::NullValue,
@@ -275,6 +278,7 @@ impl Reason {
             Reason::NullKey => "null_key",
             Reason::Expression => "expression",
             Reason::ColdStart => "cold_start",
+            Reason::Gap => "gap",
             Reason::Unplaced => "unplaced",
             Reason::Learning => "learning",
             Reason::NullValue => "null_value",

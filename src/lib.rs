@@ -14,6 +14,7 @@ pub mod encode;
 pub mod event;
 pub mod files;
 pub mod fleet;
+pub mod journal;
 pub mod kafka;
 pub mod metrics;
 pub mod pipeline;

@@ -28,6 +28,7 @@ pub struct Pipeline {
     stream_time: Timestamp,
     next_offset: i64,
     seq: u64,
+    rules: u128,
     slots: Vec<Slot>,
     nothing: Picked,
 }
@@ -82,6 +83,14 @@ pub enum Input<'a> {
     },
     /// Something that is not a record.
     Told(&'a Told),
+    /// Other rules judge from here on: what of them runs here. Those whose detection part is the same keep
+    /// their memory.
+    Rules {
+        /// The set.
+        rules: &'a RuleSet,
+        /// Which of its rules run in this partition.
+        runs: &'a [usize],
+    },
 }
 
 /// What comes out. Same inputs: same (seq, alert).
@@ -131,6 +140,7 @@ impl Pipeline {
             stream_time: Timestamp(i64::MIN),
             next_offset: 0,
             seq: 0,
+            rules: rules.hash,
             slots,
             nothing: Picked::empty(),
         }
@@ -148,6 +158,18 @@ impl Pipeline {
             }
             Input::Told(Told::Tick(now)) => {
                 self.stream_time = self.stream_time.max(*now);
+                (&[], &[])
+            }
+            Input::Told(Told::Gap { from, to }) => {
+                let missed = u64::try_from(to.saturating_sub(*from)).unwrap_or(0).max(1);
+                self.slots.iter_mut().for_each(|slot| slot.counters.blind.add(Reason::Gap, missed));
+                self.next_offset = *to;
+                (&[], &[])
+            }
+            // A set is applied as `Input::Rules`, by whoever has it.
+            Input::Told(Told::Rules(_)) => (&[], &[]),
+            Input::Rules { rules, runs } => {
+                self.switch(rules, runs);
                 (&[], &[])
             }
         };
@@ -181,6 +203,29 @@ impl Pipeline {
         }
     }
 
+    /// Takes over what stays the same of each rule, by its id and the fingerprint of its detection part.
+    fn switch(&mut self, rules: &RuleSet, runs: &[usize]) {
+        self.rules = rules.hash;
+        let mut old: BTreeMap<String, Slot> =
+            self.slots.drain(..).map(|slot| (slot.rule.info.id.clone(), slot)).collect();
+        for index in runs {
+            let Some(rule) = rules.rules.get(*index) else { continue };
+            let mut slot = Slot::new(*index, rule, &self.limits);
+            if let Some(known) = old.remove(&rule.info.id) {
+                match known.rule.fingerprint == rule.fingerprint {
+                    true => slot.inherit(known),
+                    false => {
+                        slot.counters = known.counters;
+                        slot.counters.blind.add(Reason::ColdStart, 1);
+                    }
+                }
+            } else {
+                slot.counters.blind.add(Reason::ColdStart, 1);
+            }
+            self.slots.push(slot);
+        }
+    }
+
     /// One consistent cut.
     pub fn save(&self, sources: &[PartitionId]) -> Checkpoint {
         let tables = self.slots.iter().map(|slot| RuleState {
@@ -195,6 +240,8 @@ impl Pipeline {
             next_offset: self.next_offset,
             stream_time: self.stream_time,
             seq: self.seq,
+            rules: self.rules,
+            previous: None,
             sources: sources.to_vec(),
             tables: tables.collect(),
         }
@@ -262,6 +309,18 @@ impl Slot {
             suppressor: rule.suppress.as_ref().map(|suppress| Suppressor::new(suppress.span, limits.keys)),
             second: (i64::MIN, 0),
             counters: RuleCounters::default(),
+        }
+    }
+
+    /// Goes on where the same rule, in other words, has been.
+    fn inherit(&mut self, known: Slot) {
+        self.detector = known.detector;
+        self.detector.adopt(&self.rule);
+        (self.second, self.counters) = (known.second, known.counters);
+        let same = known.rule.suppress.as_ref().map(|one| (one.span, &one.by))
+            == self.rule.suppress.as_ref().map(|one| (one.span, &one.by));
+        if same {
+            self.suppressor = known.suppressor;
         }
     }
 

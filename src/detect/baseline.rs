@@ -26,7 +26,7 @@ use crate::event::time::SECOND;
 use crate::event::{Key, KeyHasher, Limits, Micros, Slice, Timestamp, Value};
 use crate::rule::having;
 use crate::rule::learned::{Baseline, Measure};
-use crate::rule::{Clock, Rule};
+use crate::rule::{Clock, Kind, Rule};
 
 /// How long something that has ended is remembered at least.
 const REMEMBER: Micros = 600 * SECOND;
@@ -181,6 +181,14 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 impl Detector for BaselineDetector {
+    fn adopt(&mut self, rule: &Arc<Rule>) {
+        if let Kind::Baseline(spec) = &rule.kind {
+            let fresh = BaselineDetector::new(rule, spec, &self.limits);
+            let table = std::mem::replace(&mut self.table, KeyTable::new(0));
+            *self = BaselineDetector { table, ..fresh };
+        }
+    }
+
     fn fold(&mut self, rows: &Slice<'_>, until: Timestamp, found: &mut Found) {
         for i in 0..rows.len() {
             self.fire_due(rows.now(i), found);

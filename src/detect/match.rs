@@ -10,7 +10,7 @@ use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy};
 use crate::event::{Key, Slice, Timestamp, Value};
 use crate::rule::having::{self, Scope};
-use crate::rule::{Clock, Rule, When};
+use crate::rule::{Clock, Kind, Rule, When};
 
 /// A rule whose every event is judged alone.
 pub struct MatchDetector {
@@ -71,6 +71,12 @@ impl MatchDetector {
 }
 
 impl Detector for MatchDetector {
+    fn adopt(&mut self, rule: &Arc<Rule>) {
+        if let Kind::Match(spec) = &rule.kind {
+            *self = MatchDetector::new(rule, spec.having);
+        }
+    }
+
     fn fold(&mut self, rows: &Slice<'_>, _until: Timestamp, found: &mut Found) {
         for i in 0..rows.len() {
             if takes(self.having, rows.steps(i)) {

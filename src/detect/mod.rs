@@ -21,11 +21,13 @@ pub mod table;
 pub mod threshold;
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use crate::alert::{Blind, Finding};
 use crate::event::{Key, Slice, Timestamp, Value};
+use crate::rule::Rule;
 
 /// One rule's memory in one partition.
 pub trait Detector: Send {
@@ -41,6 +43,8 @@ pub trait Detector: Send {
     fn load(&mut self, table: &RecordBatch) -> Result<(), StateError>;
     /// Forgets a key.
     fn forget(&mut self, key: Key);
+    /// Goes on under another wording of its rule, whose detection part (fingerprint) is the same.
+    fn adopt(&mut self, rule: &Arc<Rule>);
 
     /// What is known of the window that ends with a row just folded: names and values, for people who want to
     /// know why nothing fired. Aggregates come first, in their order, without names.

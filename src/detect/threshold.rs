@@ -20,7 +20,7 @@ use crate::alert::{At, Episode, Finding, FiredBy, Reason};
 use crate::event::time::SECOND;
 use crate::event::{Key, Limits, Micros, Slice, Timestamp, Value};
 use crate::rule::having::Scope as _;
-use crate::rule::{Clock, Rule, Threshold, Window};
+use crate::rule::{Clock, Kind, Rule, Threshold, Window};
 use crate::stats::distinct::Which;
 
 /// How long something that has ended is remembered at least.
@@ -176,6 +176,13 @@ impl ThresholdDetector {
 }
 
 impl Detector for ThresholdDetector {
+    fn adopt(&mut self, rule: &Arc<Rule>) {
+        if let Kind::Threshold(spec) = &rule.kind {
+            self.plan = Plan::new(rule, spec);
+            self.clock = rule.clock;
+        }
+    }
+
     fn fold(&mut self, rows: &Slice<'_>, until: Timestamp, found: &mut Found) {
         for i in 0..rows.len() {
             if i % AHEAD == 0 && self.table.len() > MANY {

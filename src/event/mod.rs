@@ -18,7 +18,7 @@ use arrow::record_batch::RecordBatch;
 pub use key::{Key, KeyHasher};
 pub use picked::{Column, Picked, Slice};
 pub use time::{Micros, Timestamp};
-pub use told::{Checkpoint, Stamp, Told};
+pub use told::{Checkpoint, Marks, Root, Stamp, Told};
 pub use value::{Type, Value};
 
 /// Unit of order, state, ownership and replay.

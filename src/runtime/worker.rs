@@ -463,7 +463,8 @@ impl Worker {
             let stamp = match source {
                 Some(source) => self.stamp(source),
                 None => {
-                    Some(Stamp { source: PartitionId { stream: Arc::from("exchange"), index: 0 }, seq: 0 })
+                    let source = PartitionId { stream: Arc::from("exchange"), index: 0 };
+                    Some(Stamp { source, epoch: 0, seq: 0 })
                 }
             };
             if let Some(stamp) = stamp {
@@ -487,7 +488,7 @@ impl Worker {
         let partition = self.partitions.get_mut(source)?.as_mut()?;
         partition.seq += 1;
         partition.outstanding.insert(partition.seq);
-        Some(Stamp { source: self.sources.get(source)?.clone(), seq: partition.seq })
+        Some(Stamp { source: self.sources.get(source)?.clone(), epoch: 0, seq: partition.seq })
     }
 
     fn event_text(&self, name: &EventName, order: Order, records: &[Record<'_>]) -> Option<Box<str>> {

@@ -25,7 +25,7 @@ const FAST: Pace = Pace {
 fn parcel(seq: u64, ids: impl IntoIterator<Item = u128>) -> Parcel {
     let source = PartitionId { stream: "diagnostics".into(), index: 0 };
     let alerts = ids.into_iter().map(|id| Arc::new(sample(id))).collect();
-    Parcel { stamp: Stamp { source, seq }, alerts, detected: Timestamp(0) }
+    Parcel { stamp: Stamp { source, epoch: 0, seq }, alerts, detected: Timestamp(0) }
 }
 
 fn elastic(name: &str, config: ElasticConfig) -> (Arc<str>, Box<dyn Sink>) {

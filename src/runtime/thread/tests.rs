@@ -42,7 +42,7 @@ impl Progress {
     fn stamp(&mut self, source: &PartitionId, offset: i64) -> Stamp {
         self.seq += 1;
         self.open.insert(self.seq, offset);
-        Stamp { source: source.clone(), seq: self.seq }
+        Stamp { source: source.clone(), epoch: 0, seq: self.seq }
     }
 
     fn safe(&self) -> i64 {
