@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, At, Blind, Entity, Episode, Evidence, Finding, Reason, Severity, alert_id};
 use crate::detect::baseline::BaselineDetector;
+use crate::detect::codec::Sources;
 use crate::detect::r#match::MatchDetector;
 use crate::detect::suppress::Suppressor;
 use crate::detect::threshold::ThresholdDetector;
@@ -249,23 +250,36 @@ impl Pipeline {
 
     /// A partition as it was at a cut, and the ids of rules that start without memory: those whose detection
     /// part has changed, and those whose saved state cannot be read.
+    ///
+    /// `sources` is the list to which event names point from now on; names of a partition that is not in it
+    /// cannot be read.
     pub fn load(
         rules: &RuleSet,
         runs: &[usize],
         exchange: bool,
         limits: &Limits,
-        from: &Checkpoint,
+        (from, sources): (&Checkpoint, &[PartitionId]),
     ) -> (Pipeline, Vec<String>) {
         let mut pipeline = Pipeline::new(from.partition.clone(), exchange, rules, runs, limits);
         pipeline.next_offset = from.next_offset;
         pipeline.stream_time = from.stream_time;
         pipeline.seq = from.seq;
+        let renamed: Vec<u16> = from
+            .sources
+            .iter()
+            .map(|saved| sources.iter().position(|ours| ours == saved))
+            .map(|at| at.and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX))
+            .collect();
         let mut cold = Vec::new();
         for slot in &mut pipeline.slots {
             let same = |state: &&RuleState| {
                 state.rule == slot.rule.info.id && state.fingerprint == slot.rule.fingerprint
             };
-            let loaded = from.tables.iter().find(same).is_some_and(|state| slot.load(state).is_ok());
+            let loaded = from
+                .tables
+                .iter()
+                .find(same)
+                .is_some_and(|state| slot.load(state, Sources::Renamed(&renamed)).is_ok());
             if !loaded {
                 *slot = Slot::new(slot.index, &slot.rule, limits);
                 slot.counters.blind.add(Reason::ColdStart, 1);
@@ -324,8 +338,8 @@ impl Slot {
         }
     }
 
-    fn load(&mut self, state: &RuleState) -> Result<(), crate::detect::StateError> {
-        self.detector.load(&state.detector)?;
+    fn load(&mut self, state: &RuleState, sources: Sources<'_>) -> Result<(), crate::detect::StateError> {
+        self.detector.load(&state.detector, sources)?;
         if let (Some(suppressor), Some(saved)) = (&mut self.suppressor, &state.suppress) {
             suppressor.load(saved)?;
         }

@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use self::judgement::{Basis, Source};
 pub use self::member::Member;
 use self::member::{Cohort, Slot};
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Sources, Writer};
 use super::judge::{Plan, View};
 use super::table::{KeyTable, KeyValues};
 use super::{Detector, Found, StateError};
@@ -222,10 +222,10 @@ impl Detector for BaselineDetector {
         })
     }
 
-    fn load(&mut self, saved: &RecordBatch) -> Result<(), StateError> {
+    fn load(&mut self, saved: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError> {
         self.table = KeyTable::new(self.limits.keys);
         let spec = &self.spec;
-        super::state::load(&mut self.table, saved, |bytes| Slot::read(spec, &mut Reader(bytes)))?;
+        super::state::load(&mut self.table, saved, |bytes| Slot::read(spec, &mut Reader(bytes, sources)))?;
         let keys: Vec<Key> = self.table.in_order().iter().map(|(key, _)| *key).collect();
         for key in keys {
             let due = self.next_of(key);

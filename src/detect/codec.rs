@@ -98,9 +98,29 @@ impl Writer {
     }
 }
 
+/// What the indices of partitions in saved event names are called by whoever reads them.
+#[derive(Clone, Copy, Debug)]
+pub enum Sources<'a> {
+    /// As they were when they were written.
+    Same,
+    /// By the saved index.
+    Renamed(&'a [u16]),
+}
+
+impl Sources<'_> {
+    fn of(self, saved: u32) -> Result<u16, StateError> {
+        let saved = usize::try_from(saved).unwrap_or(usize::MAX);
+        let found = match self {
+            Sources::Same => u16::try_from(saved).ok(),
+            Sources::Renamed(names) => names.get(saved).copied(),
+        };
+        found.ok_or_else(|| StateError("no such partition".into()))
+    }
+}
+
 /// Reads what a [`Writer`] wrote.
 #[derive(Debug)]
-pub struct Reader<'a>(pub &'a [u8]);
+pub struct Reader<'a>(pub &'a [u8], pub Sources<'a>);
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
@@ -150,7 +170,8 @@ impl Reader<'_> {
 
     /// The name of an event.
     pub fn name(&mut self) -> Result<EventName, StateError> {
-        let source = u16::try_from(self.u32()?).map_err(|_| StateError("no such partition".into()))?;
+        let saved = self.u32()?;
+        let source = self.1.of(saved)?;
         Ok(EventName { source, offset: self.i64()?, index: self.u32()?, broker_time: self.time()? })
     }
 

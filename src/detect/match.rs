@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 
+use super::codec::Sources;
 use super::panes::takes;
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy};
@@ -97,7 +98,7 @@ impl Detector for MatchDetector {
         RecordBatch::new_empty(Arc::new(Schema::empty()))
     }
 
-    fn load(&mut self, _table: &RecordBatch) -> Result<(), StateError> {
+    fn load(&mut self, _table: &RecordBatch, _sources: Sources<'_>) -> Result<(), StateError> {
         Ok(())
     }
 

@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use codec::Sources;
+
 use crate::alert::{Blind, Finding};
 use crate::event::{Key, Slice, Timestamp, Value};
 use crate::rule::Rule;
@@ -39,8 +41,8 @@ pub trait Detector: Send {
     fn next_due(&self) -> Option<Timestamp>;
     /// Its state, a row per key.
     fn save(&self) -> RecordBatch;
-    /// Replaces its state by what `save` made.
-    fn load(&mut self, table: &RecordBatch) -> Result<(), StateError>;
+    /// Replaces its state by what `save` made; `sources` says what the partitions of event names are called now.
+    fn load(&mut self, table: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError>;
     /// Forgets a key.
     fn forget(&mut self, key: Key);
     /// Goes on under another wording of its rule, whose detection part (fingerprint) is the same.

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use super::StateError;
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Sources, Writer};
 use super::table::KeyTable;
 use crate::event::Key;
 
@@ -61,7 +61,7 @@ pub fn load<S>(
     let states = column("state")?.as_binary_opt::<i32>().ok_or_else(|| missing("state"))?;
     for row in 0..keys.len() {
         let key: [u8; 16] = keys.value(row).try_into().map_err(|_| missing("key"))?;
-        let typed = Reader(values.value(row)).list(Reader::value)?;
+        let typed = Reader(values.value(row), Sources::Same).list(Reader::value)?;
         table.insert(Key(u128::from_be_bytes(key)), typed.into(), state(states.value(row))?, once.value(row));
     }
     Ok(())

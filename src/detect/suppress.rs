@@ -7,7 +7,7 @@
 use arrow::record_batch::RecordBatch;
 
 use super::StateError;
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Sources, Writer};
 use super::edge::{read_severity, write_severity};
 use super::table::KeyTable;
 use crate::alert::{Blind, Severity};
@@ -90,7 +90,7 @@ impl Suppressor {
     pub fn load(&mut self, saved: &RecordBatch) -> Result<(), StateError> {
         self.periods = KeyTable::new(self.cap);
         super::state::load(&mut self.periods, saved, |bytes| {
-            let mut from = Reader(bytes);
+            let mut from = Reader(bytes, Sources::Same);
             let (start, sent) = (from.time()?, read_severity(&mut from)?);
             Ok(Period { start, sent, folded: from.u64()?, untold: from.u64()? })
         })?;

@@ -16,7 +16,7 @@ use crate::alert::{Blind, Reason};
 use crate::event::key::spread;
 use crate::event::{Key, Timestamp, Value};
 
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Sources, Writer};
 
 /// Entries of one chunk.
 const CHUNK: usize = 256;
@@ -78,7 +78,7 @@ impl KeyValues {
         if self.0.is_empty() {
             return Vec::new();
         }
-        Reader(&self.0).list(Reader::value).unwrap_or_default()
+        Reader(&self.0, Sources::Same).list(Reader::value).unwrap_or_default()
     }
 
     /// The value at a place in the key.
@@ -86,7 +86,7 @@ impl KeyValues {
         if self.0.is_empty() {
             return None;
         }
-        let mut from = Reader(&self.0);
+        let mut from = Reader(&self.0, Sources::Same);
         let length = from.u32().unwrap_or_default();
         (0..length).map_while(|_| from.value().ok()).nth(at)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Sources, Writer};
 use super::judge::{Plan, View};
 use super::memory::{KeyState, Seen, Times};
 use super::moving::Moving;
@@ -215,10 +215,10 @@ impl Detector for ThresholdDetector {
         })
     }
 
-    fn load(&mut self, table: &RecordBatch) -> Result<(), StateError> {
+    fn load(&mut self, table: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError> {
         self.table = KeyTable::new(self.limits.keys);
         super::state::load(&mut self.table, table, |bytes| {
-            let mut from = Reader(bytes);
+            let mut from = Reader(bytes, sources);
             KeyState::read(&mut from)
         })?;
         let keys: Vec<Key> = self.table.in_order().iter().map(|(key, _)| *key).collect();

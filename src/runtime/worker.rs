@@ -189,7 +189,7 @@ impl Worker {
         let (rules, limits, sources) = (self.rules.clone(), self.limits.clone(), self.sources.clone());
         let again = |pipeline: &Pipeline, exchange: bool| {
             let runs: Vec<usize> = pipeline.counters().map(|(index, _)| index).collect();
-            Pipeline::load(&rules, &runs, exchange, &limits, &pipeline.save(&sources)).0
+            Pipeline::load(&rules, &runs, exchange, &limits, (&pipeline.save(&sources), &sources)).0
         };
         for partition in self.partitions.iter_mut().flatten() {
             add_rules(&self.rules, &mut self.totals.rules, &partition.pipeline);

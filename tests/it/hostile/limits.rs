@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use fleetwarden::alert::Reason;
-use fleetwarden::detect::codec::Reader;
+use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
 use fleetwarden::event::{Limits, PartitionId};
 use fleetwarden::pipeline::Pipeline;
@@ -164,7 +164,7 @@ fn a_rule_whose_memory_is_of_another_version_starts_cold() {
     let new = engine(&[("r", threshold("60s", "count(*) >= 4")), ("s", threshold("60s", "count(*) >= 2"))]);
     let run = old.run(&[live(0, "a", "")], 9, false);
     let cut = run.replay.checkpoints().remove(0);
-    let (pipeline, cold) = Pipeline::load(&new.rules, &[0, 1], false, &new.limits, &cut);
+    let (pipeline, cold) = Pipeline::load(&new.rules, &[0, 1], false, &new.limits, (&cut, &cut.sources));
     assert_eq!(cold, ["r"]);
     let counted: Vec<u64> = pipeline.counters().map(|(_, c)| c.blind.get(Reason::ColdStart)).collect();
     assert_eq!(counted, [1, 0]);
@@ -189,7 +189,7 @@ fn largest(run: &Run, rule: &str) -> (usize, [usize; 4]) {
     let states = table.detector.column_by_name("state").unwrap().as_binary::<i32>();
     let mut most = [0; 4];
     for bytes in states.iter().flatten() {
-        let state = KeyState::read(&mut Reader(bytes)).unwrap();
+        let state = KeyState::read(&mut Reader(bytes, Sources::Same)).unwrap();
         let sets = state.distinct.iter().map(|set| set.sorted().iter().map(|(_, hashes)| hashes.len()).sum());
         let sizes = [
             state.panes.len(),

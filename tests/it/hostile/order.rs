@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
-use fleetwarden::detect::codec::Reader;
+use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
 use fleetwarden::detect::panes::Cut;
 use fleetwarden::event::Limits;
@@ -79,7 +79,7 @@ fn stretches(run: &Run) -> BTreeMap<String, Vec<(i64, i64)>> {
     for table in run.replay.checkpoints().into_iter().flat_map(|cut| cut.tables) {
         let states = table.detector.column_by_name("state").unwrap().as_binary::<i32>().clone();
         let of_key = |bytes: &[u8]| {
-            let state = KeyState::read(&mut Reader(bytes)).unwrap();
+            let state = KeyState::read(&mut Reader(bytes, Sources::Same)).unwrap();
             state.edge.stretches().collect::<Vec<_>>()
         };
         out.insert(table.rule, states.iter().flatten().flat_map(of_key).collect());
