@@ -238,6 +238,8 @@ impl Pipeline {
         });
         Checkpoint {
             partition: self.partition.clone(),
+            epoch: 0,
+            journal: 0,
             next_offset: self.next_offset,
             stream_time: self.stream_time,
             seq: self.seq,

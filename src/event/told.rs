@@ -82,6 +82,11 @@ pub struct Root {
 pub struct Checkpoint {
     /// Whose state it is.
     pub partition: PartitionId,
+    /// The epoch of the owner that made it; 0 where nobody claims.
+    pub epoch: i64,
+    /// A journal offset: nothing that stands before it is missing here. What stands behind it may be here
+    /// already if it is an alert; if it was told, it is not.
+    pub journal: i64,
     /// Where reading goes on.
     pub next_offset: i64,
     /// What the record before it hashes to, if one was read: another one there means another log.
