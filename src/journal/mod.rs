@@ -4,7 +4,11 @@
 //!
 //! [`Marks`]: crate::event::Marks
 
+mod wire;
+
 use std::sync::Arc;
+
+pub use wire::{Malformed, Written, decode, encode, parse_source, partition_of, source_key};
 
 use crate::alert::Alert;
 use crate::event::Told;

@@ -149,6 +149,9 @@ pub struct EntityPart {
     pub value: usize,
 }
 
+/// The names of the kinds that this version runs.
+pub const KINDS: [&str; 3] = ["match", "threshold", "baseline"];
+
 /// The kinds of rules that this version runs.
 #[derive(Clone, Debug)]
 pub enum Kind {

@@ -3,9 +3,9 @@
 use super::keys::Reader;
 use crate::alert::Severity;
 use crate::diagnostic::suggest;
-use crate::rule::Mode;
 use crate::rule::file::{ItemValue, Span, Table, Text};
 use crate::rule::mapping::{atm_fault, attack_fault, r155_fault};
+use crate::rule::{KINDS, Mode};
 
 /// The head of a rule file.
 #[derive(Debug)]
@@ -143,9 +143,6 @@ pub fn warn_of_gaps(reader: &mut Reader<'_>, header: &Header, table: &Table) {
         reader.warning(header.span.clone(), format!("{LACKS}{}", missing.join(", ")), hint);
     }
 }
-
-/// The kinds that this version runs.
-const KINDS: [&str; 3] = ["match", "threshold", "baseline"];
 
 /// The one table that says the rule's kind; `name` and where it stands.
 pub fn kind<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Option<(&'static str, Span, &'t Table)> {
