@@ -1,5 +1,5 @@
 #![doc = include_str!("ARCHITECTURE.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::let_underscore_must_use)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]

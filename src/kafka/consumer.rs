@@ -17,10 +17,11 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
+use super::commit::{CommitQueue, elements};
 use super::complaints::{Complaints, kind};
 use super::settings::config_error;
-use super::{Error, Settings, Topics, explain};
-use crate::event::{PartitionId, Timestamp};
+use super::{Error, Settings, Topics, explain, root};
+use crate::event::{PartitionId, Root, Timestamp};
 
 /// What the group decided, in the order it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,28 @@ pub enum Note {
     Assigned(Vec<PartitionId>),
     /// No longer ours: not even to commit.
     Revoked(Vec<PartitionId>),
+}
+
+/// What the group keeps of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Where reading goes on; none = nothing has been committed.
+    pub next_offset: Option<i64>,
+    /// Where its state lies; none = this version did not say so.
+    pub root: Option<Root>,
+}
+
+/// What the group answered to [`Consumer::commit_root`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next offset that was to be committed.
+    pub next_offset: i64,
+    /// Whether it was; if not, most often because this member has been put out.
+    pub result: Result<(), Error>,
 }
 
 /// What a poll gave.
@@ -320,7 +343,7 @@ impl Statistics {
 
 /// A member of the consumer group.
 pub struct Consumer {
-    inner: BaseConsumer<Context>,
+    inner: CommitQueue<Context>,
     topics: Arc<Topics>,
 }
 
@@ -340,6 +363,7 @@ impl Consumer {
             .map_err(|error| config_error(&error))?;
         let names: Vec<&str> = topics.iter().map(|(_, topic)| topic).collect();
         inner.subscribe(&names).map_err(|error| Error::new(error.to_string()))?;
+        let inner = CommitQueue::open(inner).ok_or_else(|| Error::new("no memory for a queue"))?;
         Ok(Consumer { inner, topics })
     }
 
@@ -392,28 +416,45 @@ impl Consumer {
         self.inner.commit(&list, mode).map_err(|error| Error::new(kind(&error)))
     }
 
-    /// What the group has committed, by partition: none = nothing yet. Blocks for `timeout` at most.
-    pub fn committed(
-        &self,
-        partitions: &[PartitionId],
-        timeout: Duration,
-    ) -> Result<Vec<(PartitionId, Option<i64>)>, Error> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            if let Some(topic) = self.topics.topic(&partition.stream) {
-                list.add_partition(topic, partition.index);
-            }
-        }
+    /// Commits the next offset of a partition with the place of its state, without waiting: the answer comes from
+    /// [`committed_results`]. To be called again for a partition only after its answer, and only for partitions
+    /// whose revocation has not been noted.
+    ///
+    /// [`committed_results`]: Consumer::committed_results
+    pub fn commit_root(&self, partition: &PartitionId, next_offset: i64, root: &Root) -> Result<(), Error> {
+        let (topic, metadata) = (self.topic(partition)?, root::write(root)?);
+        self.inner
+            .enqueue(topic, partition.index, next_offset, &metadata)
+            .map_err(|error| Error::new(kind(&error)))
+    }
+
+    /// What the group has answered to commits of roots since the last call.
+    pub fn committed_results(&self) -> Vec<Committed> {
+        let answer = |element: super::commit::Element| {
+            let partition = self.topics.partition(&element.topic, element.index)?;
+            let result = element.result.map_err(|code| Error::new(explain(code)));
+            Some(Committed { partition, next_offset: element.offset, result })
+        };
+        self.inner.poll_commits().into_iter().filter_map(answer).collect()
+    }
+
+    /// What the group has committed, by partition. Blocks for `timeout` at most.
+    pub fn committed(&self, partitions: &[PartitionId], timeout: Duration) -> Result<Vec<Position>, Error> {
+        let list = self.list(partitions);
         let list = self.inner.committed_offsets(list, timeout).map_err(|error| Error::new(kind(&error)))?;
         let mut found = Vec::with_capacity(partitions.len());
-        for element in list.elements() {
-            element.error().map_err(|error| Error::new(kind(&error)))?;
-            if let Some(partition) = self.topics.partition(element.topic(), element.partition()) {
-                let offset = match element.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                };
-                found.push((partition, offset));
+        for element in elements(&list) {
+            element.result.map_err(|code| Error::new(explain(code)))?;
+            if let Some(partition) = self.topics.partition(&element.topic, element.index) {
+                let next_offset = (element.offset >= 0).then_some(element.offset);
+                let root = root::read(&element.metadata);
+                if root.is_none() && !element.metadata.is_empty() {
+                    let metadata = &element.metadata;
+                    tracing::warn!(
+                        "{partition}: the group keeps {metadata:?}, which this version did not write"
+                    );
+                }
+                found.push(Position { partition, next_offset, root });
             }
         }
         Ok(found)
@@ -484,6 +525,7 @@ impl Consumer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mock::Mock;
     use super::*;
 
     #[test]
@@ -504,5 +546,35 @@ mod tests {
         assert_eq!(report, expected);
         let empty = serde_json::from_str::<Statistics>("{}").unwrap().report(&topics);
         assert_eq!(empty, Report::default());
+    }
+
+    #[test]
+    fn a_root_is_kept_beside_the_offset() {
+        let mock = Mock::start().unwrap();
+        mock.create_topic("cars", 3).unwrap();
+        mock.commit("fleetwarden", "cars", 2, 9);
+        let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
+        let settings = Settings::new(mock.brokers());
+        let consumer = Consumer::open(&settings, &Arc::new(topics), &Arc::default(), "test").unwrap();
+        let id = |index| PartitionId { stream: "telemetry".into(), index };
+        let root = Root { checkpoint: Some("a/b".into()), journal: 5, epoch: 7 };
+        while consumer.notes().is_empty() {
+            consumer.poll(Duration::from_millis(10));
+        }
+        consumer.commit_root(&id(0), 42, &root).unwrap();
+        let mut answers = Vec::new();
+        while answers.is_empty() {
+            consumer.poll(Duration::from_millis(10));
+            answers = consumer.committed_results();
+        }
+        assert_eq!(answers, [Committed { partition: id(0), next_offset: 42, result: Ok(()) }]);
+        let found = consumer.committed(&[id(0), id(1), id(2)], Duration::from_secs(10)).unwrap();
+        let at = |index, next_offset, root| Position { partition: id(index), next_offset, root };
+        assert_eq!(found, [at(0, Some(42), Some(root)), at(1, None, None), at(2, Some(9), None)]);
+        let strange = PartitionId { stream: "other".into(), index: 0 };
+        let root = Root { checkpoint: Some("ä".into()), journal: 5, epoch: 7 };
+        assert!(consumer.commit_root(&strange, 1, &root).is_err());
+        assert!(consumer.commit_root(&id(0), 1, &root).is_err());
+        assert_eq!(consumer.committed_results(), []);
     }
 }

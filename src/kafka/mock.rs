@@ -86,6 +86,7 @@ pub(crate) mod tests {
 
     use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
     use rdkafka::message::{Headers as _, Message as _};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
     use rdkafka::{Offset, TopicPartitionList};
 
     use super::super::{Cluster, Settings, TopicInfo, Topics};
@@ -101,6 +102,11 @@ pub(crate) mod tests {
                 true => self.cluster.broker_up(1).unwrap(),
                 false => self.cluster.broker_down(1).unwrap(),
             }
+        }
+
+        /// Answers the next commit so.
+        pub(crate) fn refuse_commits(&self, error: RDKafkaRespErr) {
+            self.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
         }
 
         fn consumer(&self, group: &str) -> BaseConsumer {

@@ -3,6 +3,7 @@
 //!
 //! Nothing here reads a clock or decides when to do something: `runtime/thread.rs` does.
 
+mod commit;
 pub mod complaints;
 pub mod consumer;
 pub mod ends;
@@ -11,6 +12,7 @@ pub mod feed;
 pub mod letter;
 pub mod mock;
 pub mod producer;
+pub mod root;
 pub mod security;
 pub mod settings;
 pub mod topics;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use rdkafka::error::RDKafkaErrorCode;
 
 pub use complaints::Complaints;
-pub use consumer::{Consumer, Message, Note, Polled};
+pub use consumer::{Committed, Consumer, Message, Note, Polled, Position};
 pub use ends::Ends;
 pub use excerpt::{Excerpt, Part, Taken};
 pub use letter::Letter;

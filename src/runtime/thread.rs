@@ -18,7 +18,7 @@ use partitions::{Partitions, Phase};
 use super::outbox::{Offer, Outbox};
 use super::worker::{Action, Signal, Totals, Worker};
 use crate::event::{PartitionId, Record, Timestamp};
-use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Settings, Start, Topics};
+use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Position, Settings, Start, Topics};
 use crate::metrics::Status;
 
 /// Records that are handed to a worker at once.
@@ -285,7 +285,7 @@ impl<H: Handler> Thread<H> {
         fresh: &[PartitionId],
     ) -> Result<Vec<(PartitionId, i64)>, Error> {
         let mut starts = Vec::with_capacity(fresh.len());
-        for (partition, committed) in consumer.committed(fresh, PATIENCE)? {
+        for Position { partition, next_offset: committed, .. } in consumer.committed(fresh, PATIENCE)? {
             let start = match committed {
                 Some(offset) => offset,
                 None => {
