@@ -151,8 +151,16 @@ pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
     }
 }
 
-/// Reads rule files and folders of them.
+/// Reads rule files and folders of them. Where there is no folder `rules` and nothing else was asked for, the
+/// shipped rules: the binary alone is enough to look at them.
 pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Exit> {
+    if let [path] = paths
+        && path == Path::new("rules")
+        && !path.exists()
+    {
+        eprintln!("no folder \"rules\" here: these are the rules that ship with the program");
+        return Ok(rule::shipped::files());
+    }
     let files = rule::file::read(paths).map_err(|error| fail(&error.to_string()))?;
     if files.is_empty() {
         let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();

@@ -9,15 +9,14 @@ const SEEN: usize = 110;
 
 /// When, how bad, which rule, who; below it what was seen.
 pub fn line(alert: &Alert, color: bool) -> String {
+    line_at(&alert.time.to_string(), alert, color)
+}
+
+/// The same with a time of somebody else's choice.
+pub fn line_at(time: &str, alert: &Alert, color: bool) -> String {
     let severity = paint(alert.severity, &format!("{:8}", alert.severity.name().to_uppercase()), color);
     let seen = cut(&format!("{} · {}", alert.rule.title, observed(alert, 4).join(", ")), SEEN);
-    format!(
-        "{}  {severity}  {:36}  {}{}\n  {seen}",
-        alert.time,
-        alert.rule.id,
-        cut(&who(alert), 60),
-        raised(alert)
-    )
+    format!("{time}  {severity}  {:36}  {}{}\n  {seen}", alert.rule.id, cut(&who(alert), 60), raised(alert))
 }
 
 /// Everything that somebody needs who must act on it.

@@ -71,6 +71,8 @@ pub enum Attacks {
     All,
     /// These: `CLASS` or `CLASS/VARIANT`.
     These(Vec<String>),
+    /// These, each once, so many milliseconds after the beginning.
+    Scheduled(Vec<(String, i64)>),
 }
 
 /// A running simulation.

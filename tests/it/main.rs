@@ -2,6 +2,7 @@
 
 mod content;
 mod cookbook;
+mod demo;
 mod hostile;
 mod scenarios;
 mod secrets;

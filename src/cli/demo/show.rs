@@ -2,49 +2,72 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::sample::Sample;
-use super::{Format, Verdict};
-use crate::alert::{Alert, Severity};
+use super::Format;
+use super::engine::Engine;
+use super::story::{Found, LENGTH_MS, Verdict};
+use crate::alert::{Alert, Reason};
+use crate::cli::show;
 use crate::encode::plain;
-use crate::event::Value;
+use crate::fleet::{Attack, Plan};
 use crate::metrics::Overview;
+
+/// How often the running line says new numbers.
+const RATE: Duration = Duration::from_millis(500);
 
 /// Writes to the terminal.
 pub struct Show {
     format: Format,
-    rules: usize,
-    vehicles: usize,
-    streams: usize,
+    start_ms: i64,
     line: ProgressBar,
     color: bool,
+    /// When the running line last said something new, how many records had been sent by then.
+    last: Option<(Instant, u64)>,
+}
+
+/// How it went.
+pub struct Outcome<'a> {
+    /// The truth.
+    pub attacks: &'a [Attack],
+    /// What was found of it.
+    pub verdict: &'a Verdict,
+    /// Rules that ran.
+    pub rules: usize,
+    /// Alerts that came.
+    pub alerts: usize,
+    /// Events that were judged.
+    pub events: u64,
+    /// Records that were played.
+    pub records: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// From sending an event to its alert.
+    pub latencies: &'a [Duration],
 }
 
 impl Show {
     /// Says nothing yet.
-    pub fn new(format: Format, rules: usize, vehicles: usize, streams: usize) -> Show {
+    pub fn new(format: Format, start_ms: i64) -> Show {
         let live = format == Format::Human && io::stdout().is_terminal() && io::stderr().is_terminal();
-        let line = if live { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}") {
-            line.set_style(style);
-        }
-        Show { format, rules, vehicles, streams, line, color: crate::cli::color(&io::stdout()) }
+        let line = if live { ProgressBar::new(LENGTH_MS.unsigned_abs()) } else { ProgressBar::hidden() };
+        style(&line, "  {spinner} {msg}");
+        Show { format, start_ms, line, color: crate::cli::color(&io::stdout()), last: None }
     }
 
-    /// The first line.
-    pub fn welcome(&self, metrics: Option<SocketAddr>) {
+    /// The first lines.
+    pub fn welcome(&self, plan: &Plan, streams: usize, rules: usize, metrics: Option<SocketAddr>) {
         if self.format == Format::Json {
             return;
         }
         let metrics =
             metrics.map_or_else(String::new, |address| format!(" · metrics http://{address}/metrics"));
         println!(
-            "fleetwarden demo · {} vehicles, {} streams, {} rules · in-process Kafka{metrics}",
-            self.vehicles, self.streams, self.rules
+            "fleetwarden demo · {} vehicles, {streams} streams, {rules} rules · in-process Kafka{metrics}",
+            plan.vehicles
         );
     }
 
@@ -54,83 +77,124 @@ impl Show {
         self.line.tick();
     }
 
-    /// One alert.
-    pub fn alert(&self, alert: &Alert, at: Duration) {
-        if self.format == Format::Json {
-            println!("{}", plain::line(alert));
-            return;
+    /// Simulated time begins to run.
+    pub fn begin(&self, pace: f64) {
+        style(&self.line, "  {prefix} ▕{bar:20}▏ {msg}");
+        if self.format == Format::Human {
+            let from = clock(self.start_ms);
+            println!(
+                "A Monday morning of a simulated fleet from {from} on, {pace:.0} times as fast as it happens."
+            );
         }
-        let (minutes, seconds) = (at.as_secs() / 60, at.as_secs() % 60);
-        let key: Vec<String> = alert.key.iter().map(text).collect();
-        let severity = alert.severity.name().to_uppercase();
-        let severity = format!("{severity:8}");
-        let severity = if self.color { paint(alert.severity, &severity) } else { severity };
-        let raised = if alert.severity > alert.rule.severity {
-            format!("   ▲ raised from {}", alert.rule.severity.name())
-        } else {
-            String::new()
-        };
-        let (id, key, what) = (&alert.rule.id, cut(&key.join(" / "), 44), cut(&observed(alert), 96));
-        let line =
-            format!("  {minutes:02}:{seconds:02}  {severity}  {id:37}  {key}{raised}\n           {what}");
-        self.line.suspend(|| println!("{line}"));
     }
 
-    /// The running line.
-    pub fn line(&self, overview: &Overview, alerts: u64) {
+    /// One alert.
+    pub fn alert(&self, alert: &Alert) {
+        match self.format {
+            Format::Json => println!("{}", plain::line(alert)),
+            Format::Human => {
+                let text = show::line_at(&format!("  {}", clock(alert.time.millis())), alert, self.color);
+                let text = text.replace("\n  ", "\n         ");
+                self.line.suspend(|| println!("{text}"));
+            }
+        }
+    }
+
+    /// The running line; `since` is how far simulated time has come.
+    pub fn line(&mut self, engine: &Engine, since: i64, alerts: usize, latencies: &[Duration]) {
         if self.line.is_hidden() {
             return;
         }
+        let (now, records) = (Instant::now(), engine.records());
+        let (last, before) = *self.last.get_or_insert((now, records));
+        let elapsed = now - last;
+        if elapsed < RATE {
+            return;
+        }
+        self.last = Some((now, records));
+        let rate = (records - before) as f64 / elapsed.as_secs_f64();
+        let overview = engine.overview();
+        self.line.set_position(since.unsigned_abs());
+        self.line.set_prefix(clock(self.start_ms + since));
         self.line.set_message(format!(
-            "{} events · lag {} · {alerts} alerts · blind {}",
-            overview.events(),
+            "{rate:.0} events/s · lag {} · event→alert p50 {} p99 {} ms · {} · blind {}",
             overview.lag(),
-            blind(overview)
+            quantile(latencies, 0.5),
+            quantile(latencies, 0.99),
+            crate::cli::number(alerts, "alert"),
+            blind(&overview)
         ));
-        self.line.tick();
     }
 
-    /// How it went; true if every attack was found and nothing else.
-    pub fn verdict(&self, verdict: &Verdict, sample: &Sample, overview: &Overview, seconds: f64) -> bool {
+    /// How it went, and where to go on.
+    pub fn verdict(&self, outcome: &Outcome<'_>) {
         self.line.finish_and_clear();
-        let (injected, found) = (sample.attacks.len(), verdict.found.len());
-        let events = overview.events();
-        let rate = events as f64 / seconds.max(0.001);
-        let (median, worst) = (quantile(&verdict.latencies, 0.5), quantile(&verdict.latencies, 0.99));
-        let missed: Vec<&str> = (0..injected)
-            .filter(|i| !verdict.found.contains(i))
-            .filter_map(|i| sample.attacks.get(i).map(|attack| attack.story.as_str()))
-            .collect();
-        if self.format == Format::Json {
-            let summary = json!({
-                "attacks_injected": injected, "attacks_detected": found, "alerts_outside": verdict.outside,
-                "events_per_second": (rate * 10.0).round() / 10.0,
-                "latency_ms": worst, "latency_ms_median": median,
-                "alerts": verdict.alerts, "events": events, "records": verdict.records, "missed": missed,
-                "seconds": (seconds * 10.0).round() / 10.0,
-            });
-            println!("{summary}");
-        } else {
-            println!(
-                "\n{found} of {injected} attacks found, {} alerts outside an attack, {events} events judged \
-                 by {} rules, p99 {worst} ms from broker to alert.",
-                verdict.outside, self.rules
-            );
-            missed.iter().for_each(|story| println!("missed: {story}"));
-            println!(
-                "Look closer:   fleetwarden test rules        \
-                 Your own files:   fleetwarden replay STREAM=FILE"
-            );
-            println!("Your own topic:   fleetwarden init --brokers HOST:9092 --topic TOPIC");
+        match self.format {
+            Format::Json => println!("{}", summary(outcome)),
+            Format::Human => print!("{}", self.told(outcome)),
         }
-        found == injected && verdict.outside == 0
+    }
+
+    fn told(&self, outcome: &Outcome<'_>) -> String {
+        let Outcome { attacks, verdict, .. } = outcome;
+        let mut out = "\n".to_owned();
+        for (attack, found) in attacks.iter().zip(&verdict.found) {
+            let (at, story) = (clock(attack.start_ms), &attack.story);
+            let told = match found {
+                Some(Found { after_ms, .. }) => format!("found after {}", after(*after_ms)),
+                None => "missed".to_owned(),
+            };
+            out.push_str(&format!("  {at}  {told:19}  {}\n", show::cut(story, 100)));
+        }
+        let found = verdict.found.iter().flatten().count();
+        out.push_str(&format!(
+            "\n{found} of {} attacks found, {} alerts outside an attack, {} events judged by {} rules, \
+             event to alert p50 {} ms, p99 {} ms.\n",
+            attacks.len(),
+            verdict.outside,
+            outcome.events,
+            outcome.rules,
+            quantile(outcome.latencies, 0.5),
+            quantile(outcome.latencies, 0.99),
+        ));
+        out + "Look closer:   fleetwarden explain mass-lockout      Your own files:   fleetwarden replay STREAM=FILE\n\
+               Your own topic:   fleetwarden init --brokers HOST:9092 --topic TOPIC\n"
     }
 }
 
-/// What the rules could not see; that they started without a past is no news in a demo.
+fn style(line: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        line.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+    }
+}
+
+/// For machines.
+fn summary(outcome: &Outcome<'_>) -> serde_json::Value {
+    let Outcome { attacks, verdict, latencies, .. } = outcome;
+    let of = |(attack, found): (&Attack, &Option<Found>)| match found {
+        Some(Found { rule, after_ms }) => {
+            json!({ "class": attack.class, "rule": rule, "after_ms": after_ms })
+        }
+        None => json!({ "class": attack.class, "rule": null, "after_ms": null }),
+    };
+    let missed = attacks.iter().zip(&verdict.found).filter(|(_, found)| found.is_none());
+    let missed: Vec<&str> = missed.map(|(attack, _)| attack.story.as_str()).collect();
+    let tenth = |x: f64| (x * 10.0).round() / 10.0;
+    json!({
+        "attacks_injected": attacks.len(), "attacks_detected": attacks.len() - missed.len(),
+        "alerts_outside": verdict.outside, "missed": missed,
+        "attacks": attacks.iter().zip(&verdict.found).map(of).collect::<Vec<_>>(),
+        "alerts": outcome.alerts, "events": outcome.events, "records": outcome.records,
+        "events_per_second": tenth(outcome.events as f64 / outcome.seconds.max(0.001)),
+        "latency_ms": quantile(latencies, 0.99), "latency_ms_median": quantile(latencies, 0.5),
+        "seconds": tenth(outcome.seconds),
+    })
+}
+
+/// What the rules could not see; that they started without a past, and still learn, is no news in a demo.
 fn blind(overview: &Overview) -> u64 {
     let blind = overview.blind();
-    blind.total() - blind.get(crate::alert::Reason::ColdStart)
+    blind.total() - blind.get(Reason::ColdStart) - blind.get(Reason::Learning)
 }
 
 /// The n-th part of the latencies, in milliseconds.
@@ -141,36 +205,33 @@ fn quantile(latencies: &[Duration], q: f64) -> u128 {
     sorted.get(at).map_or(0, Duration::as_millis)
 }
 
-/// What was seen, in one line: title, then names and values in the order of the rule.
-fn observed(alert: &Alert) -> String {
-    let known = alert.observed.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)));
-    let shown: Vec<String> =
-        known.take(3).map(|(name, value)| format!("{name} {}", cut(&text(value), 32))).collect();
-    format!("{} · {}", alert.rule.title, shown.join(", "))
+/// Hours and minutes of the day.
+fn clock(ms: i64) -> String {
+    let minutes = ms.div_euclid(60_000).rem_euclid(24 * 60);
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.to_string(),
-        other => other.json().to_string(),
+/// A simulated span, as people say it.
+fn after(ms: i64) -> String {
+    match ms.max(0) / 1_000 {
+        0..120 => format!("{} s", ms / 1_000),
+        seconds => format!("{} min", (seconds + 30) / 60),
     }
 }
 
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    format!("{kept}…")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn paint(severity: Severity, text: &str) -> String {
-    let code = match severity {
-        Severity::Critical => "1;31",
-        Severity::High => "31",
-        Severity::Medium => "33",
-        Severity::Low => "36",
-        Severity::Info => "2",
-    };
-    format!("\x1b[{code}m{text}\x1b[0m")
+    #[test]
+    fn times_read_as_people_say_them() {
+        assert_eq!(clock(1_772_431_200_000 + 61_000), "06:01");
+        assert_eq!(
+            [0, 999, 1_000, 119_999, 120_000, 150_000].map(after),
+            ["0 s", "0 s", "1 s", "119 s", "2 min", "3 min"]
+        );
+        let ms = |n: &u64| Duration::from_millis(*n);
+        assert_eq!(quantile(&[], 0.5), 0);
+        assert_eq!(quantile(&[3, 1, 2, 9].iter().map(ms).collect::<Vec<_>>(), 0.5), 2);
+    }
 }

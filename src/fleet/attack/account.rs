@@ -33,6 +33,13 @@ pub(super) const CLASSES: &[Class] = &[
         plan: takeover,
     },
     Class {
+        name: "takeover-lockout",
+        story: "a stolen app account immobilises strangers' cars: the back end forgets to ask whose they are",
+        streams: &[Stream::Identity, Stream::ApiGateway, Stream::RemoteCommands],
+        variants: &[Plain, Slow],
+        plan: takeover_lockout,
+    },
+    Class {
         name: "dealer-takeover",
         story: "a dealer's token looks an owner up, makes the attacker primary user, and opens the car",
         streams: &[Stream::Identity, Stream::ApiGateway, Stream::RemoteCommands],
@@ -110,6 +117,27 @@ fn codes(script: &mut Script<'_>) -> Option<()> {
     Some(())
 }
 
+/// An account is recovered by somebody else and bound to their phone, step by step; says when that is done.
+fn steal_account(script: &mut Script<'_>, who: &Session, start: i64, wait: i64) -> i64 {
+    let mut at = start;
+    if script.variant == Noisy {
+        for _ in 0..3 {
+            script.change(at, who, Change::failed("login", "bad_password"));
+            at += 6 * SECOND;
+        }
+    }
+    script.change(at, who, Change::new("password_reset_requested"));
+    at += wait;
+    script.change(at, who, Change { risk: Some("medium"), ..Change::new("password_reset") });
+    at += wait;
+    let risk = Some("high");
+    for action in ["login", "device_added", "mfa_disabled", "email_change"] {
+        script.change(at, who, Change { new_device: true, risk, ..Change::new(action) });
+        at += wait;
+    }
+    at
+}
+
 /// What was seen in 2025: the app locks its owner out, and a ransom is asked.
 fn takeover(script: &mut Script<'_>) -> Option<()> {
     let wait = script.pace(25, 240);
@@ -122,27 +150,34 @@ fn takeover(script: &mut Script<'_>) -> Option<()> {
     let who = script.steal(&owner.session, &origin);
     let vin = script.world.vehicles[car].vin.clone();
     script.name("user", &account);
-    let mut at = start;
-    if script.variant == Noisy {
-        for _ in 0..3 {
-            script.change(at, &who, Change::failed("login", "bad_password"));
-            at += 6 * SECOND;
-        }
-    }
-    script.change(at, &who, Change::new("password_reset_requested"));
-    at += wait;
-    script.change(at, &who, Change { risk: Some("medium"), ..Change::new("password_reset") });
-    at += wait;
-    let risk = Some("high");
-    for action in ["login", "device_added", "mfa_disabled", "email_change"] {
-        script.change(at, &who, Change { new_device: true, risk, ..Change::new(action) });
-        at += wait;
-    }
+    let mut at = steal_account(script, &who, start, wait);
     let call = Call::new("GET", "/vehicles/{vin}/location").about(&vin, &account);
     script.request(at, &who, call);
     for command in ["locate", "lock", "immobilize"] {
         at += wait;
         let what = Command { attestation: "failed", ..Command::app(command, granted) };
+        script.command(at, &who, car, what);
+    }
+    Some(())
+}
+
+/// The same, by somebody who has noticed that the app may command any car whose number it names.
+fn takeover_lockout(script: &mut Script<'_>) -> Option<()> {
+    let (wait, every, cars) = (script.pace(25, 240), script.pace(6, 110), 38);
+    let start = script.begin(8 * wait + cars * every + MINUTE)?;
+    let own = script.victim(|_| true)?;
+    let origin = script.origin();
+    let who = script.steal(&script.world.owners[own].session, &origin);
+    script.name("user", &who.account);
+    let ready = steal_account(script, &who, start, wait);
+    for (index, car) in (0..).zip(script.victims(cars as usize)?) {
+        let at = ready + wait + index * every;
+        let world = script.world;
+        let (vin, owner) = (&world.vehicles[car].vin, &world.owners[car].session.account);
+        script.request(at - 2 * SECOND, &who, Call::new("GET", "/vehicles/{vin}/status").about(vin, owner));
+        script.park(car, at, at + MINUTE);
+        let command = if index % 4 == 3 { "lock" } else { "immobilize" };
+        let what = Command { granted_at: None, attestation: "failed", ..Command::app(command, 0) };
         script.command(at, &who, car, what);
     }
     Some(())

@@ -80,35 +80,50 @@ pub fn classes() -> BTreeMap<&'static str, Vec<&'static str>> {
     all().map(|class| (class.name, class.variants.iter().map(|variant| variant.name()).collect())).collect()
 }
 
-fn wanted(attacks: &Attacks) -> Result<Vec<(&'static Class, Variant)>, String> {
-    let every = || all().flat_map(|class| class.variants.iter().map(move |variant| (class, *variant)));
+/// A class, how it is done, and when, if that is not left to the dice.
+type Wanted = (&'static Class, Variant, Option<i64>);
+
+fn wanted(attacks: &Attacks) -> Result<Vec<Wanted>, String> {
+    let every = || all().flat_map(|class| class.variants.iter().map(move |variant| (class, *variant, None)));
     let names = match attacks {
         Attacks::None => return Ok(Vec::new()),
         Attacks::All => return Ok(every().collect()),
         Attacks::These(names) => names,
+        Attacks::Scheduled(named) => return scheduled(named),
     };
     let is = |name: &str, class: &Class, variant: Variant| match name.split_once('/') {
         Some((head, tail)) => head == class.name && tail == variant.name(),
         None => name == class.name,
     };
     for name in names {
-        if !every().any(|(class, variant)| is(name, class, variant)) {
+        if !every().any(|(class, variant, _)| is(name, class, variant)) {
             let known: Vec<&str> = classes().into_keys().collect();
             return Err(format!("there is no attack \"{name}\"; there are {}", known.join(", ")));
         }
     }
-    Ok(every().filter(|(class, variant)| names.iter().any(|name| is(name, class, *variant))).collect())
+    Ok(every().filter(|(class, variant, _)| names.iter().any(|name| is(name, class, *variant))).collect())
+}
+
+fn scheduled(named: &[(String, i64)]) -> Result<Vec<Wanted>, String> {
+    let mut found = Vec::new();
+    for (name, after) in named {
+        let one = wanted(&Attacks::These(vec![name.clone()]))?;
+        found.extend(one.into_iter().take(1).map(|(class, variant, _)| (class, variant, Some(*after))));
+    }
+    Ok(found)
 }
 
 /// Puts the attacks into a world. Nobody is attacked twice.
 pub(super) fn place(world: &mut World, plan: &Plan) -> Result<Vec<Attack>, String> {
     let wanted = wanted(&plan.attacks)?;
-    let rounds = if plan.vehicles >= 1_000 { 2 } else { 1 };
+    let twice = plan.vehicles >= 1_000 && !matches!(plan.attacks, Attacks::Scheduled(_));
+    let rounds = if twice { 2 } else { 1 };
     let mut taken = Taken::default();
     let mut attacks = Vec::new();
     for round in 0..rounds {
-        for (class, variant) in &wanted {
+        for (class, variant, after) in &wanted {
             let mut script = Script::new(world, plan, class, *variant, round, &mut taken);
+            script.scheduled = after.map(|after| plan.start_ms + after);
             if (class.plan)(&mut script).is_some() {
                 attacks.push(script.finish());
             }

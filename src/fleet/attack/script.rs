@@ -36,6 +36,8 @@ pub(super) struct Script<'w> {
     pub start: i64,
     /// Which of several attacks of the same variant it is, from 0.
     pub round: u64,
+    /// When it is to start, if that is not left to the dice.
+    pub scheduled: Option<i64>,
     class: &'static Class,
     begin: i64,
     world_begin: i64,
@@ -88,6 +90,7 @@ impl<'w> Script<'w> {
             random: Random::new(plan.seed, &name, round),
             start: plan.start_ms,
             round,
+            scheduled: None,
             class,
             begin: plan.start_ms + plan.warm_up_ms,
             world_begin: plan.start_ms,
@@ -101,8 +104,13 @@ impl<'w> Script<'w> {
         }
     }
 
-    /// Draws when it starts, if it takes so long: not at once, since there must be a normal day before.
+    /// Draws when it starts, if it takes so long and is not scheduled: not at once, since there must be a
+    /// normal day before.
     pub fn begin(&mut self, length: i64) -> Option<i64> {
+        if let Some(start) = self.scheduled {
+            self.start = start;
+            return self.fits(start, length).then_some(start);
+        }
         let whole = self.end - self.begin;
         let earliest = self.begin + if self.warm { 0 } else { (whole / 4).min(6 * HOUR) };
         let latest = self.end - length - (whole / 50).min(10 * MINUTE);
