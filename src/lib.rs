@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod alert;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod decode;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, Gravity, Source};
+use crate::rule::content::Content;
 use crate::rule::{self, RuleFile, RuleSet, RuleTest};
 use crate::schema::Schema;
 
@@ -124,15 +125,22 @@ pub struct Rules {
     pub tests: Vec<RuleTest>,
     /// All streams.
     pub schemas: Vec<Arc<Schema>>,
+    /// The texts of all these.
+    pub content: Content,
 }
 
 /// All streams: those of `path`, else of `./schemas`, else the built-in ones. Problems are printed.
 pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
+    schemas_of(&schema_files(path)?)
+}
+
+/// Their files.
+fn schema_files(path: Option<&Path>) -> Result<Vec<Source>, Exit> {
     let local = Path::new("schemas");
     let path = match path {
         Some(path) => path,
         None if local.is_dir() => local,
-        None => return Ok(crate::schema::built_in()),
+        None => return Ok(crate::schema::built_in_sources()),
     };
     let sources = crate::schema::read_dir(path)
         .map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
@@ -142,8 +150,12 @@ pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
             path.display()
         )));
     }
-    let (schemas, problems) = crate::schema::load(&sources);
-    print_problems(&problems, &sources, Gravity::Error);
+    Ok(sources)
+}
+
+fn schemas_of(sources: &[Source]) -> Result<Vec<Arc<Schema>>, Exit> {
+    let (schemas, problems) = crate::schema::load(sources);
+    print_problems(&problems, sources, Gravity::Error);
     if problems.iter().any(|problem| problem.gravity == Gravity::Error) {
         Err(Exit::Findings)
     } else {
@@ -178,20 +190,23 @@ pub fn lookups(rules: &[PathBuf]) -> Result<rule::lookup::Read, Exit> {
 
 /// Loads rules and schemas; if there is an error in any, prints all problems and gives up.
 pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rules, Exit> {
-    let schemas = schemas(schemas_path)?;
+    let described = schema_files(schemas_path)?;
+    let schemas = schemas_of(&described)?;
     let files = rule_files(paths)?;
     let tables = lookups(paths)?;
     let mut loaded = rule::load_with(&files, &schemas, &tables.lookups);
     loaded.problems.extend(tables.problems);
     let errors = loaded.problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
+    let written: Vec<Source> = files.into_iter().map(|file| file.source).collect();
     if errors > 0 {
-        let sources: Vec<Source> = files.into_iter().map(|file| file.source).chain(tables.sources).collect();
+        let sources: Vec<Source> = written.into_iter().chain(tables.sources).collect();
         print_problems(&loaded.problems, &sources, Gravity::Error);
         let errors = number(errors, "error");
         eprintln!("{errors}. Nothing was loaded; `fleetwarden check` shows warnings as well.");
         return Err(Exit::Findings);
     }
-    Ok(Rules { rules: loaded.rules, tests: loaded.tests, schemas })
+    let content = Content { rules: written, schemas: described, lookups: tables.sources };
+    Ok(Rules { rules: loaded.rules, tests: loaded.tests, schemas, content })
 }
 
 /// Prints problems for people, to stderr, those up to `least` severe.

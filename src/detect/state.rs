@@ -6,13 +6,25 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::StateError;
 use super::codec::{Reader, Sources, Writer};
 use super::table::KeyTable;
 use crate::event::Key;
+
+/// The columns of a state table.
+pub fn schema() -> SchemaRef {
+    let fields = [
+        ("key", DataType::FixedSizeBinary(16)),
+        ("values", DataType::Binary),
+        ("once", DataType::Boolean),
+        ("state", DataType::Binary),
+    ];
+    let fields: Vec<Field> = fields.into_iter().map(|(name, kind)| Field::new(name, kind, false)).collect();
+    Arc::new(Schema::new(fields))
+}
 
 /// The table of all keys.
 pub fn save<S>(table: &KeyTable<S>, state: impl Fn(&S) -> Vec<u8>) -> RecordBatch {
@@ -35,14 +47,7 @@ pub fn save<S>(table: &KeyTable<S>, state: impl Fn(&S) -> Vec<u8>) -> RecordBatc
         Arc::new(BooleanArray::from(once)),
         Arc::new(BinaryArray::from_iter_values(&states)),
     ];
-    let fields = [
-        ("key", DataType::FixedSizeBinary(16)),
-        ("values", DataType::Binary),
-        ("once", DataType::Boolean),
-        ("state", DataType::Binary),
-    ];
-    let fields: Vec<Field> = fields.into_iter().map(|(name, kind)| Field::new(name, kind, false)).collect();
-    let schema = Arc::new(Schema::new(fields));
+    let schema = schema();
     RecordBatch::try_new(schema.clone(), columns).unwrap_or_else(|_| RecordBatch::new_empty(schema))
 }
 

@@ -91,7 +91,7 @@ fn finish(
         tests.append(&mut of_rule);
         paths.push(path);
     }
-    let hash = fingerprint::of_set(&compiled);
+    let hash = fingerprint::of_set(&compiled, schemas);
     let rules: Vec<Arc<Rule>> = compiled.into_iter().map(Arc::new).collect();
     let (scans, faults) = super::scans(&rules, schemas);
     problems.extend(faults.into_iter().map(|message| Diagnostic {

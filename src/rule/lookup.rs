@@ -43,7 +43,7 @@ pub struct Lookups {
 pub struct Read {
     /// The tables without errors.
     pub lookups: Lookups,
-    /// The declarations, and of those sources that have a problem the text.
+    /// The declarations, and the texts of their sources.
     pub sources: Vec<Source>,
     /// Every problem of every file.
     pub problems: Vec<Diagnostic>,
@@ -67,22 +67,29 @@ pub fn read(folder: &Path) -> io::Result<Read> {
         }
     }
     paths.sort();
-    let mut read = Read::default();
+    let mut declarations = Vec::new();
     for path in paths {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        read.one(Source { path: path.to_string_lossy().into_owned(), text });
+        declarations.push(Source { path: path.to_string_lossy().into_owned(), text });
     }
-    Ok(read)
+    Ok(read_from(declarations, &rows::text_of))
+}
+
+/// The tables that these files declare; `text` gives the text of a source.
+pub fn read_from(declarations: Vec<Source>, text: rows::TextOf<'_>) -> Read {
+    let mut read = Read::default();
+    declarations.into_iter().for_each(|source| read.one(source, text));
+    read
 }
 
 impl Read {
-    fn one(&mut self, source: Source) {
+    fn one(&mut self, source: Source, text: rows::TextOf<'_>) {
         let name = file::rule_id(&source.path);
         if let Some(table) = file::parse(&source, &mut self.problems)
             && let Some(declared) = declare::read(&source.path, &table, &mut self.problems)
         {
-            let (lookup, text) = rows::load(name.clone(), &source.path, &declared, &mut self.problems);
+            let (lookup, text) = rows::load((&name, text), &source.path, &declared, &mut self.problems);
             if let Some(lookup) = lookup {
                 self.lookups.tables.insert(name.clone(), Arc::new(lookup));
             }

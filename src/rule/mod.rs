@@ -4,6 +4,7 @@
 //! `scan` (batch → `Picked`). `having` judges what aggregates and keys say. No step is skipped.
 
 pub mod check;
+pub mod content;
 pub mod expectation;
 pub mod expr;
 pub mod file;

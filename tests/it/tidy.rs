@@ -83,6 +83,7 @@ fn nothing_below_the_runtime_reads_a_clock_or_waits() {
     let edges = [
         "src/main.rs",
         "src/cli",
+        "src/checkpoint",
         "src/runtime",
         "src/kafka",
         "src/sink",

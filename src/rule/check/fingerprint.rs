@@ -4,12 +4,15 @@
 //! Trees are hashed with the names of the columns they read, not with their indices, so that a column added
 //! to a schema leaves rules that do not read it as they were.
 
+use std::sync::Arc;
+
 use super::build::{Draft, Judged};
 use crate::event::KeyHasher;
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::{Call, Scope};
 use crate::rule::learned::{Baseline, Measure};
 use crate::rule::{Clock, Kind, Rule, Suppress, When, Window};
+use crate::schema::Schema;
 
 /// The fingerprint of one rule: stream, key, `where`, window, `having`, clock. Not what only escalations and
 /// alerts read.
@@ -106,7 +109,7 @@ fn aggregate(hasher: &mut KeyHasher, scope: &Scope<'_>, call: &Call) {
 }
 
 /// The hash of a rule set: what its rules detect, and all else that shapes their alerts.
-pub fn of_set(rules: &[Rule]) -> u128 {
+pub fn of_set(rules: &[Rule], schemas: &[Arc<Schema>]) -> u128 {
     let mut hasher = KeyHasher::default();
     hasher.text("rules 1");
     count(&mut hasher, rules.len());
@@ -142,6 +145,9 @@ pub fn of_set(rules: &[Rule]) -> u128 {
             Kind::Baseline(baseline) => hasher.text(&format!("{:?}", baseline.measure)),
             Kind::Match(_) => {}
         }
+    }
+    for schema in schemas.iter().filter(|schema| rules.iter().any(|rule| rule.stream == schema.name)) {
+        hasher.text(&format!("{schema:?}"));
     }
     hasher.finish()
 }

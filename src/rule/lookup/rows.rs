@@ -31,9 +31,12 @@ struct Cells {
 /// Something wrong in a source: where, what, what to do.
 type Wrong = (usize, String, String);
 
-/// Reads the source of a table that `file` declares. The second is its text, if it has a problem.
+/// Gives the text of a source by its path, or says why there is none.
+pub type TextOf<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
+/// Reads the source of a table that `file` declares. The second is its text.
 pub fn load(
-    name: String,
+    (name, text_of): (&str, TextOf<'_>),
     file: &str,
     declared: &Declared,
     problems: &mut Vec<Diagnostic>,
@@ -65,10 +68,10 @@ pub fn load(
             faults.into_iter().for_each(|(span, message, hint)| say(problems, span, message, hint));
             Vec::new()
         })?;
-        table(name, shape, &cells)
+        table(name.to_string(), shape, &cells)
     });
     match made {
-        Ok(lookup) => (Some(lookup), None),
+        Ok(lookup) => (Some(lookup), Some(Source { path: shown, text })),
         Err(wrong) => {
             let more = wrong.len().saturating_sub(TOLD);
             for (nth, (at, message, hint)) in wrong.into_iter().take(TOLD).enumerate() {
@@ -84,7 +87,8 @@ pub fn load(
     }
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
+/// The text of a file that is not too large.
+pub fn text_of(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?.len();
     if size > MOST_BYTES {
         return Err(format!("{} has {size} bytes, and the most is {MOST_BYTES}", path.display()));
