@@ -1,9 +1,10 @@
 //! Commits that neither block nor are forgotten: each gets an answer, which is fetched when there is time.
 //!
 //! The only unsafe code of this crate. The wrapper around the client library knows commits that wait for the
-//! answer, for as long as a broker is away, and commits whose answer nobody ever hears; the library itself puts
-//! answers into a queue, which has to be made, asked and destroyed by hand. For the same reason, what is committed
-//! is read here: the wrapper panics on metadata that is not UTF-8, and anybody in the group may write some.
+//! answer, for as long as a broker is away, and commits whose answer nobody ever hears; the library itself
+//! puts answers into a queue, which has to be made, asked and destroyed by hand. For the same reason, what is
+//! committed is read here: the wrapper panics on metadata that is not UTF-8, and anybody in the group may
+//! write some.
 
 #![allow(unsafe_code)]
 
@@ -32,8 +33,8 @@ pub(super) struct Element {
     pub result: Result<(), RDKafkaErrorCode>,
 }
 
-/// A consumer and the queue of answers to its commits. Stays on its thread, since pointers are not `Send`: that is
-/// the thread which serves rebalances, and commits must not be issued on any other.
+/// A consumer and the queue of answers to its commits. Stays on its thread, since pointers are not `Send`:
+/// that is the thread which serves rebalances, and commits must not be issued on any other.
 pub(super) struct CommitQueue<C: ConsumerContext + 'static> {
     // Fields are dropped in this order: the queue must be destroyed before the consumer.
     queue: Queue,
@@ -57,8 +58,8 @@ impl<C: ConsumerContext + 'static> CommitQueue<C> {
         Some(CommitQueue { queue: Queue(NonNull::new(queue)?), consumer })
     }
 
-    /// Commits the next offset of one partition. Its answer comes from [`poll_commits`]; only one of a partition must be
-    /// on its way, since a lost coordinator may let two of them change places.
+    /// Commits the next offset of one partition. Its answer comes from [`poll_commits`]; only one of a
+    /// partition must be on its way, since a lost coordinator may let two of them change places.
     ///
     /// [`poll_commits`]: CommitQueue::poll_commits
     pub fn enqueue(&self, topic: &str, index: i32, offset: i64, metadata: &str) -> Result<(), KafkaError> {
@@ -67,8 +68,8 @@ impl<C: ConsumerContext + 'static> CommitQueue<C> {
         element.set_offset(Offset::Offset(offset))?;
         element.set_metadata(metadata);
         let client = self.consumer.client().native_ptr();
-        // SAFETY: client, list and queue live beyond the call, which copies the list and keeps a reference of its
-        // own to the queue. Without a callback the answer becomes an event in the queue.
+        // SAFETY: client, list and queue live beyond the call, which copies the list and keeps a reference of
+        // its own to the queue. Without a callback the answer becomes an event in the queue.
         let error = unsafe {
             bindings::rd_kafka_commit_queue(client, list.ptr(), self.queue.0.as_ptr(), None, ptr::null_mut())
         };
@@ -105,7 +106,7 @@ pub(super) fn elements(list: &TopicPartitionList) -> Vec<Element> {
 }
 
 fn answers(event: NonNull<RDKafkaEvent>) -> Vec<Element> {
-    // SAFETY: the event lives until it is destroyed by the caller, and its list as long as it; both calls only look.
+    // SAFETY: the event lives until the caller destroys it, and its list as long as it; both calls only look.
     let (error, list) = unsafe {
         let error = bindings::rd_kafka_event_error(event.as_ptr());
         (error, bindings::rd_kafka_event_topic_partition_list(event.as_ptr()))

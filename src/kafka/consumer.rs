@@ -416,9 +416,9 @@ impl Consumer {
         self.inner.commit(&list, mode).map_err(|error| Error::new(kind(&error)))
     }
 
-    /// Commits the next offset of a partition with the place of its state, without waiting: the answer comes from
-    /// [`committed_results`]. To be called again for a partition only after its answer, and only for partitions
-    /// whose revocation has not been noted.
+    /// Commits the next offset of a partition with the place of its state, without waiting: the answer comes
+    /// from [`committed_results`]. To be called again for a partition only after its answer, and only for
+    /// partitions whose revocation has not been noted.
     ///
     /// [`committed_results`]: Consumer::committed_results
     pub fn commit_root(&self, partition: &PartitionId, next_offset: i64, root: &Root) -> Result<(), Error> {

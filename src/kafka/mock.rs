@@ -109,6 +109,11 @@ pub(crate) mod tests {
             self.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
         }
 
+        /// Answers the next request to write so.
+        pub(crate) fn refuse_writing(&self, error: RDKafkaRespErr) {
+            self.cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+        }
+
         fn consumer(&self, group: &str) -> BaseConsumer {
             ClientConfig::new()
                 .set("bootstrap.servers", self.brokers())

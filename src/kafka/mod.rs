@@ -9,12 +9,14 @@ pub mod consumer;
 pub mod ends;
 pub mod excerpt;
 pub mod feed;
+pub mod ledger;
 pub mod letter;
 pub mod mock;
 pub mod producer;
 pub mod root;
 pub mod security;
 pub mod settings;
+pub mod tail;
 pub mod topics;
 
 use std::collections::BTreeMap;
@@ -27,10 +29,12 @@ pub use complaints::Complaints;
 pub use consumer::{Committed, Consumer, Message, Note, Polled, Position};
 pub use ends::Ends;
 pub use excerpt::{Excerpt, Part, Taken};
+pub use ledger::Ledger;
 pub use letter::Letter;
 pub use producer::{Outcome, Producer};
 pub use security::{Mechanism, Sasl, Tls};
 pub use settings::{MissingTopics, Raw, Settings, Start, Unplaced};
+pub use tail::Tail;
 pub use topics::{Cluster, TopicInfo};
 
 use crate::event::PartitionId;

@@ -26,6 +26,9 @@ pub struct Settings {
     /// Where records go that cannot be read, and alerts that a sink will never take.
     #[serde(default = "default_dead_letter_topic")]
     pub dead_letter_topic: String,
+    /// Where workers write what they claim, are told and say.
+    #[serde(default = "default_journal_topic")]
+    pub journal_topic: String,
     /// Where reading starts in a partition for which the group has committed nothing.
     #[serde(default)]
     pub start: Start,
@@ -58,6 +61,10 @@ fn default_group() -> String {
 
 fn default_dead_letter_topic() -> String {
     "fleetwarden.dead-letters".into()
+}
+
+fn default_journal_topic() -> String {
+    "fleetwarden.journal".into()
 }
 
 /// Where reading starts if nothing is committed.
@@ -196,6 +203,7 @@ impl Settings {
             brokers: brokers.into(),
             group: default_group(),
             dead_letter_topic: default_dead_letter_topic(),
+            journal_topic: default_journal_topic(),
             start: Start::default(),
             unplaced: Unplaced::default(),
             missing_topics: MissingTopics::default(),
@@ -280,6 +288,30 @@ impl Settings {
             .set("message.max.bytes", "67108864")
             .set("partitioner", "murmur2_random");
         self.apply(&mut config, &self.producer);
+        config
+    }
+
+    /// Of the producer of one worker's journal. What its promises stand on is not the user's to change.
+    pub(super) fn ledger_config(&self, name: &str) -> ClientConfig {
+        let mut config = self.producer_config(name);
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "0")
+            // What comes behind a record that failed must fail too: the journal holds a prefix of what was said.
+            .set("enable.gapless.guarantee", "true");
+        config
+    }
+
+    /// Of a client that reads the journal up to a place. It joins no group, but must name one.
+    pub(super) fn tail_config(&self, name: &str) -> ClientConfig {
+        let mut config = self.excerpt_config();
+        config
+            .set("client.id", name)
+            // A client that is used again waits out its last long poll first.
+            .set("fetch.wait.max.ms", "10")
+            .set("fetch.queue.backoff.ms", "10")
+            .set("queued.max.messages.kbytes", "16384");
         config
     }
 
