@@ -1,6 +1,8 @@
 //! Questions to the cluster before anything starts: do the topics exist, how many partitions have they, who
 //! writes their timestamps; and the one topic that is made if it is missing.
 
+mod journal;
+
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
