@@ -301,9 +301,14 @@ impl Pipeline {
         self.slots.iter().map(|slot| slot.detector.pending()).sum()
     }
 
-    /// What the rules have done here: index in the rule set, counters.
-    pub fn counters(&self) -> impl Iterator<Item = (usize, &RuleCounters)> {
-        self.slots.iter().map(|slot| (slot.index, &slot.counters))
+    /// What the rules have done here.
+    pub fn counters(&self) -> impl Iterator<Item = (&Rule, &RuleCounters)> {
+        self.slots.iter().map(|slot| (&*slot.rule, &slot.counters))
+    }
+
+    /// The rules that run here, by their index in the rule set.
+    pub fn runs(&self) -> Vec<usize> {
+        self.slots.iter().map(|slot| slot.index).collect()
     }
 }
 

@@ -4,10 +4,12 @@
 //!
 //! [`Marks`]: crate::event::Marks
 
+mod past;
 mod wire;
 
 use std::sync::Arc;
 
+pub use past::Tail;
 pub use wire::{Malformed, Written, decode, encode, parse_source, partition_of, source_key};
 
 use crate::alert::Alert;

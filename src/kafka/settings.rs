@@ -142,6 +142,9 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
+/// The session time-out of members, unless it is set otherwise.
+const SESSION_MILLIS: u64 = 45_000;
+
 /// Settings that would break a promise, or that have a key of their own, with the reason.
 const RESERVED: [(&str, &str); 12] = [
     ("bootstrap.servers", "write it as `brokers`"),
@@ -265,13 +268,28 @@ impl Settings {
                 // How long a member may be out of reach before its partitions go to others. Short: an outage
                 // of the broker makes windows start cold. Long: after a crash of a process its partitions
                 // wait.
-                .set("session.timeout.ms", "45000")
+                .set("session.timeout.ms", SESSION_MILLIS.to_string())
                 // A heartbeat's answer is how a member learns that others have come or gone. With the default
                 // of three seconds, each step of a change of hands takes as long.
                 .set("heartbeat.interval.ms", "500");
         }
         self.apply(&mut config, &self.consumer);
         config
+    }
+
+    /// Of a client that looks at partitions, and at what the group has committed, and joins nothing.
+    pub(super) fn probe_config(&self) -> ClientConfig {
+        let mut config = self.excerpt_config();
+        // An answer that there is nothing more is waited for no longer than this.
+        config.set("client.id", "fleetwarden-probe").set("fetch.wait.max.ms", "10");
+        config
+    }
+
+    /// How long a member may be out of reach before its partitions go to others.
+    pub fn session(&self) -> std::time::Duration {
+        let named = |raw: &Raw| raw.0.get("session.timeout.ms").and_then(|text| text.parse().ok());
+        let millis = named(&self.consumer).or_else(|| named(&self.settings)).unwrap_or(SESSION_MILLIS);
+        std::time::Duration::from_millis(millis)
     }
 
     /// Of the producer of one worker.

@@ -1,23 +1,27 @@
-//! What a worker's thread has handed out and not yet heard of: parcels on their way to sinks, dead letters on
-//! theirs.
+//! What a worker's thread has handed out and not yet heard of: entries on their way to the journal, dead
+//! letters on theirs.
 //!
 //! Knows for every stamp how much is still open, keeps what could not be handed over, and says when there is
 //! too much of it. What was handed out for a partition before it changed hands is forgotten: whatever is
-//! heard of it later belongs to nobody.
+//! heard of it later belongs to nobody. Entries of a partition are written in their order, or not at all.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::delivery::{Parcel, Report};
-use crate::alert::Alert;
 use crate::event::{PartitionId, Reject, Stamp, Timestamp};
-use crate::kafka::{Complaints, Error, Letter, Outcome, Producer, Settings};
+use crate::journal::{self, Entry, Written};
+use crate::kafka::{Complaints, Error, Ledger, Letter, Outcome, Producer, Settings};
 use crate::metrics::DeadLetters;
 
-/// Hands a parcel to delivery, or gives it back: some queue is full.
-pub type Offer = Box<dyn Fn(Parcel, &Sender<Report>) -> Result<(), Parcel> + Send>;
+/// Journal entries that may be on their way at once.
+const ENTRIES: usize = 10_000;
+
+/// Their bytes.
+const ENTRY_BYTES: usize = 32 << 20;
+
+/// Bytes above which alerts are not written together.
+const TOGETHER: usize = 768 << 10;
 
 /// Dead letters that may be on their way at once.
 const LETTERS: usize = 10_000;
@@ -28,17 +32,30 @@ const LETTER_BYTES: usize = 32 << 20;
 /// How long a letter that failed waits.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What became of something that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Everything under the stamp has been written; where its last entry stands in the journal, if it has any.
+    Written(Stamp, Option<i64>),
+    /// It will never be written.
+    Failed(Stamp),
+}
+
 /// Everything under way.
 pub struct Outbox {
     settings: Arc<Settings>,
     complaints: Arc<Complaints>,
     name: String,
-    offer: Offer,
+    /// How many partitions the journal has.
+    journal: i32,
+    ledger: Ledger,
     producer: Producer,
-    lanes: HashMap<PartitionId, Lane>,
-    parcels: VecDeque<Parcel>,
+    lanes: HashMap<PartitionId, HashMap<Stamp, Open>>,
+    entries: HashMap<u64, (Stamp, usize)>,
+    unsent: VecDeque<(u64, i32, String, Vec<u8>)>,
     letters: HashMap<u64, Ticket>,
     waiting: VecDeque<(Instant, Letter)>,
+    entry_bytes: usize,
     bytes: usize,
     full: bool,
     tickets: u64,
@@ -46,12 +63,11 @@ pub struct Outbox {
     complained: bool,
 }
 
-/// What is open of one partition since it became ours.
-struct Lane {
-    back: Sender<Report>,
-    reports: Receiver<Report>,
-    /// By seq: parts without an outcome.
-    open: HashMap<u64, usize>,
+/// What is open of one stamp.
+#[derive(Default)]
+struct Open {
+    parts: usize,
+    at: Option<i64>,
 }
 
 /// Whose letter it is.
@@ -62,24 +78,28 @@ struct Ticket {
 }
 
 impl Outbox {
-    /// An empty one, with a producer under that client name.
+    /// An empty one, with producers under that client name, for a journal of so many partitions.
     pub fn open(
         settings: Arc<Settings>,
         complaints: Arc<Complaints>,
         name: &str,
-        offer: Offer,
+        journal: i32,
     ) -> Result<Outbox, Error> {
+        let ledger = Ledger::open(&settings, &complaints, name)?;
         let producer = Producer::open(&settings, &complaints, name)?;
         Ok(Outbox {
             settings,
             complaints,
             name: name.to_string(),
-            offer,
+            journal,
+            ledger,
             producer,
             lanes: HashMap::new(),
-            parcels: VecDeque::new(),
+            entries: HashMap::new(),
+            unsent: VecDeque::new(),
             letters: HashMap::new(),
             waiting: VecDeque::new(),
+            entry_bytes: 0,
             bytes: 0,
             full: false,
             tickets: 0,
@@ -88,10 +108,29 @@ impl Outbox {
         })
     }
 
-    /// Sends alerts towards every sink.
-    pub fn append(&mut self, stamp: Stamp, alerts: Vec<Arc<Alert>>, detected: Timestamp) {
-        self.expect(&stamp);
-        self.parcels.push_back(Parcel { stamp, alerts, detected });
+    /// Sends an entry towards the journal.
+    pub fn append(&mut self, stamp: &Stamp, entry: Entry, now: Timestamp) {
+        let engine = env!("CARGO_PKG_VERSION").to_string();
+        let written = Written { stamp: stamp.clone(), written: now, engine, entry };
+        let bytes = journal::encode(&written);
+        match written.entry {
+            // What one record of the journal cannot hold becomes several.
+            Entry::Alerts { through, mut alerts } if bytes.len() > TOGETHER && alerts.len() > 1 => {
+                let later = alerts.split_off(alerts.len() / 2);
+                self.append(stamp, Entry::Alerts { through: i64::MIN, alerts }, now);
+                self.append(stamp, Entry::Alerts { through, alerts: later }, now);
+            }
+            _ => self.enqueue(stamp, bytes),
+        }
+    }
+
+    fn enqueue(&mut self, stamp: &Stamp, bytes: Vec<u8>) {
+        self.expect(stamp);
+        self.tickets += 1;
+        self.entry_bytes += bytes.len();
+        self.entries.insert(self.tickets, (stamp.clone(), bytes.len()));
+        let (to, key) = (journal::partition_of(&stamp.source, self.journal), journal::source_key(&stamp.source));
+        self.unsent.push_back((self.tickets, to, key, bytes));
         self.hand_over();
     }
 
@@ -104,11 +143,7 @@ impl Outbox {
 
     /// One more part of a stamp is open.
     fn expect(&mut self, stamp: &Stamp) {
-        let lane = self.lanes.entry(stamp.source.clone()).or_insert_with(|| {
-            let (back, reports) = channel();
-            Lane { back, reports, open: HashMap::new() }
-        });
-        *lane.open.entry(stamp.seq).or_default() += 1;
+        self.lanes.entry(stamp.source.clone()).or_default().entry(stamp.clone()).or_default().parts += 1;
     }
 
     fn ticket(&mut self, stamp: &Stamp, bytes: usize, alert: bool) -> u64 {
@@ -122,7 +157,13 @@ impl Outbox {
     /// Everything that a partition has under way is nobody's from now on.
     pub fn forget(&mut self, partition: &PartitionId) {
         self.lanes.remove(partition);
-        self.parcels.retain(|parcel| parcel.stamp.source != *partition);
+        let (entries, entry_bytes) = (&mut self.entries, &mut self.entry_bytes);
+        entries.retain(|_, (stamp, bytes)| {
+            let kept = stamp.source != *partition;
+            *entry_bytes -= if kept { 0 } else { *bytes };
+            kept
+        });
+        self.unsent.retain(|(ticket, ..)| entries.contains_key(ticket));
         let letters = &mut self.letters;
         let bytes = &mut self.bytes;
         letters.retain(|_, ticket| {
@@ -133,10 +174,10 @@ impl Outbox {
         self.waiting.retain(|(_, letter)| letters.contains_key(&letter.ticket));
     }
 
-    /// Moves everything along; the stamps that have all their outcomes since the last call.
-    pub fn work(&mut self, now: Instant) -> Vec<Stamp> {
+    /// Moves everything along; what became of stamps since the last call.
+    pub fn work(&mut self, now: Instant) -> Vec<Done> {
         let mut done = Vec::new();
-        self.hear(now, &mut done);
+        self.hear(&mut done);
         for outcome in self.producer.poll() {
             self.judge(outcome, now, &mut done);
         }
@@ -152,28 +193,24 @@ impl Outbox {
                 self.waiting.push_front((now + Duration::from_millis(10), letter));
             }
         }
-        self.full = match self.full {
-            false => self.letters.len() > LETTERS || self.bytes > LETTER_BYTES,
-            true => self.letters.len() > LETTERS / 2 || self.bytes > LETTER_BYTES / 2,
+        let over = |part: usize| {
+            self.letters.len() > LETTERS / part
+                || self.bytes > LETTER_BYTES / part
+                || self.entries.len() > ENTRIES / part
+                || self.entry_bytes > ENTRY_BYTES / part
         };
+        self.full = if self.full { over(2) } else { over(1) };
         done
     }
 
     /// Whether nothing more should be read for now.
     pub fn full(&self) -> bool {
-        self.full || !self.parcels.is_empty()
-    }
-
-    /// Whether it is dead letters, which Kafka does not take, that nothing more should be read for.
-    pub fn full_of_letters(&self) -> bool {
         self.full
     }
 
     /// Whether everything has its outcome.
     pub fn idle(&self) -> bool {
-        self.parcels.is_empty()
-            && self.letters.is_empty()
-            && self.lanes.values().all(|lane| lane.open.is_empty())
+        self.entries.is_empty() && self.letters.is_empty()
     }
 
     /// Dead letters so far.
@@ -182,38 +219,53 @@ impl Outbox {
     }
 
     fn hand_over(&mut self) {
-        while let Some(parcel) = self.parcels.pop_front() {
-            let Some(lane) = self.lanes.get(&parcel.stamp.source) else { continue };
-            if let Err(parcel) = (self.offer)(parcel, &lane.back) {
-                self.parcels.push_front(parcel);
+        while let Some((ticket, to, key, bytes)) = self.unsent.pop_front() {
+            if let Err(bytes) = self.ledger.append(to, &key, bytes, ticket) {
+                self.unsent.push_front((ticket, to, key, bytes));
                 return;
             }
         }
     }
 
-    fn hear(&mut self, now: Instant, done: &mut Vec<Stamp>) {
-        let reports: Vec<Report> = self.lanes.values().flat_map(|lane| lane.reports.try_iter()).collect();
-        for report in reports {
-            match report {
-                Report::Refused { stamp, sink, alert, reason } => {
-                    // The reason may quote the alert: it goes with the letter, not into the log.
-                    tracing::warn!("sink \"{sink}\" refused alert {}: it is a dead letter", alert.id_hex());
-                    let ticket = self.ticket(&stamp, 0, true);
-                    self.send(Letter::refused(ticket, &sink, reason, &alert), now);
+    /// What became of journal entries. One that fails for good takes all behind it along, so that the journal
+    /// holds the beginning of what a partition said, and nothing else.
+    fn hear(&mut self, done: &mut Vec<Done>) {
+        for (ticket, result) in self.ledger.poll() {
+            let Some((stamp, bytes)) = self.entries.remove(&ticket) else { continue };
+            self.entry_bytes -= bytes;
+            match result {
+                Ok(at) => self.close(stamp, Some(at), done),
+                Err(reason) => {
+                    tracing::error!("an entry of the journal is lost, {} starts again: {reason}", stamp.source);
+                    self.forget(&stamp.source);
+                    done.push(Done::Failed(stamp));
                 }
-                Report::Settled(stamp) => self.close(stamp, done),
+            }
+        }
+        if let Some(reason) = self.ledger.broken() {
+            tracing::error!("the producer of the journal is broken, and replaced: {reason}");
+            match Ledger::open(&self.settings, &self.complaints, &self.name) {
+                Ok(fresh) => drop(std::mem::replace(&mut self.ledger, fresh)),
+                Err(error) => return tracing::error!("{error}"),
+            }
+            let lost: Vec<Stamp> = self.entries.values().map(|(stamp, _)| stamp.clone()).collect();
+            for stamp in lost {
+                self.forget(&stamp.source);
+                done.push(Done::Failed(stamp));
             }
         }
     }
 
     /// One part of a stamp has its outcome.
-    fn close(&mut self, stamp: Stamp, done: &mut Vec<Stamp>) {
+    fn close(&mut self, stamp: Stamp, at: Option<i64>, done: &mut Vec<Done>) {
         let Some(lane) = self.lanes.get_mut(&stamp.source) else { return };
-        let Some(open) = lane.open.get_mut(&stamp.seq) else { return };
-        *open = open.saturating_sub(1);
-        if *open == 0 {
-            lane.open.remove(&stamp.seq);
-            done.push(stamp);
+        let Some(open) = lane.get_mut(&stamp) else { return };
+        open.parts = open.parts.saturating_sub(1);
+        open.at = open.at.max(at);
+        if open.parts == 0 {
+            let at = open.at;
+            lane.remove(&stamp);
+            done.push(Done::Written(stamp, at));
         }
     }
 
@@ -223,7 +275,7 @@ impl Outbox {
         }
     }
 
-    fn judge(&mut self, outcome: Outcome, now: Instant, done: &mut Vec<Stamp>) {
+    fn judge(&mut self, outcome: Outcome, now: Instant, done: &mut Vec<Done>) {
         match outcome {
             Outcome::Written(letter) => {
                 let Some(ticket) = self.letters.remove(&letter.ticket) else { return };
@@ -233,7 +285,7 @@ impl Outbox {
                     true => self.counts.alerts += 1,
                     false => self.counts.records += 1,
                 }
-                self.close(ticket.stamp, done);
+                self.close(ticket.stamp, None, done);
             }
             Outcome::TooLong(mut letter) => match letter.cut() {
                 true => self.retry(letter, now),
@@ -259,7 +311,7 @@ impl Outbox {
         }
     }
 
-    fn renew(&mut self, reason: &str, now: Instant, done: &mut Vec<Stamp>) {
+    fn renew(&mut self, reason: &str, now: Instant, done: &mut Vec<Done>) {
         tracing::error!("the producer of dead letters is broken, and replaced: {reason}");
         match Producer::open(&self.settings, &self.complaints, &self.name) {
             Ok(fresh) => {

@@ -25,8 +25,8 @@ impl Replay {
         let (source, new) = self.worker.intern(partition);
         if new {
             // A file knows no committed offset: whatever its first record says is where it starts.
-            let assigned = Signal::Assigned { partition: partition.clone(), next_offset: i64::MIN };
-            self.worker.handle(assigned, &mut self.actions);
+            let given = Signal::Given { partition: partition.clone(), next_offset: i64::MIN };
+            self.worker.handle(given, &mut self.actions);
             self.actions.clear();
         }
         source
@@ -75,19 +75,20 @@ impl Replay {
         let mut acks = Vec::new();
         for action in self.actions.drain(..) {
             match action {
-                Action::Append(stamp, alerts) => {
-                    said.extend(alerts);
+                Action::Alert { stamp, said: more, .. } => {
+                    said.extend(more);
                     acks.push(stamp);
                 }
                 Action::DeadLetter(stamp, rejects) => {
                     rejected.extend(rejects);
                     acks.push(stamp);
                 }
-                Action::Commit(..) | Action::Seek(..) | Action::Forget(..) => {}
+                // Nobody else wants a file, and nothing of it is kept.
+                _ => {}
             }
         }
-        acks.into_iter().for_each(|stamp| self.worker.handle(Signal::Acked(stamp), &mut self.actions));
-        self.worker.committable();
+        let acks = acks.into_iter().map(|stamp| Signal::Acked { stamp, at: None });
+        acks.for_each(|acked| self.worker.handle(acked, &mut self.actions));
         said.sort_by_key(|said| said.order);
         (said.into_iter().map(|said| said.alert).collect(), rejected)
     }

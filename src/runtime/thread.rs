@@ -1,25 +1,30 @@
 //! The thread that executes a worker's actions against Kafka: poll, sort, hand over, do what it says.
 //!
-//! It decides nothing about records, alerts or time; it owns the consumer, the producer, the clock, and the
-//! order in which things are done with them. Whoever is to be waited for is never waited for here, with two
-//! exceptions while partitions change hands: what the group has committed, and the ends of a partition that
-//! it has never committed, each for five seconds at most.
+//! It decides nothing about records, alerts or time; it owns the consumer, the producers, the clock, and the
+//! order in which things are done with them. Whoever is to be waited for is never waited for here: what takes
+//! time is the keeper's, and its answers are heard in the loop.
 
+mod commits;
 mod partitions;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use commits::Commits;
 use partitions::{Partitions, Phase};
 
-use super::outbox::{Offer, Outbox};
-use super::worker::{Action, Signal, Totals, Worker};
+use super::keeper::{Answer, Keeper, Question};
+use super::outbox::{Done, Outbox};
+use super::worker::{Action, Signal, Worker};
 use crate::event::{PartitionId, Record, Timestamp};
-use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Position, Settings, Start, Topics};
+use crate::journal::Entry;
+use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Settings, Topics};
 use crate::metrics::Status;
+use crate::rule::RuleSet;
 
 /// Records that are handed to a worker at once.
 const RECORDS: usize = 8_192;
@@ -30,49 +35,17 @@ const BYTES: usize = 4 << 20;
 /// How long a poll waits for the first record.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// How long one waits while something is about to be tried again.
-const SHORT_WAIT: Duration = Duration::from_millis(10);
-
-/// How long the group and the cluster may take to answer while partitions change hands.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one waits while something is on its way.
+const SHORT_WAIT: Duration = Duration::from_millis(5);
 
 /// How long reading is stopped at least: each time it goes on, what had been fetched is fetched again.
 const HOLD: Duration = Duration::from_millis(200);
 
 /// How long outcomes are waited for when everything stops.
-const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What a thread drives: [`Worker`]. It is a trait so that the contract with Kafka (rebalance, back-pressure,
-/// resuming at the right offset) can be tested with one whose every answer is known, without rules or
-/// decoding.
-pub trait Handler: Send {
-    /// The index of a partition, for `Record::source`.
-    fn source(&mut self, partition: &PartitionId) -> u16;
-    /// Takes one signal; what is to be done about it is added to `actions`.
-    fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>);
-    /// What it has counted.
-    fn totals(&self) -> Totals;
-}
-
-impl Handler for Worker {
-    fn source(&mut self, partition: &PartitionId) -> u16 {
-        Worker::source(self, partition)
-    }
-
-    fn handle(&mut self, signal: Signal<'_>, actions: &mut Vec<Action>) {
-        Worker::handle(self, signal, actions);
-        // At once, not once a second: should a partition be taken away, this is what is committed of it.
-        actions
-            .extend(self.committable().into_iter().map(|(partition, next)| Action::Commit(partition, next)));
-    }
-
-    fn totals(&self) -> Totals {
-        Worker::totals(self)
-    }
-}
+const FAREWELL: Duration = Duration::from_secs(8);
 
 /// What a thread is given.
-pub struct Setup<H> {
+pub struct Setup {
     /// Tells workers of a process apart in logs and at the broker.
     pub name: String,
     /// How to reach Kafka.
@@ -82,9 +55,13 @@ pub struct Setup<H> {
     /// What all workers of a process complain of together.
     pub complaints: Arc<Complaints>,
     /// Who decides.
-    pub worker: H,
-    /// Where alerts go.
-    pub offer: Offer,
+    pub worker: Worker,
+    /// Who does what takes time.
+    pub keeper: Arc<Keeper>,
+    /// Rule sets that are to judge from now on.
+    pub published: Receiver<Arc<RuleSet>>,
+    /// How many partitions the journal has.
+    pub journal: i32,
     /// Where it publishes how it does, once a second.
     pub status: Arc<Mutex<Status>>,
     /// Becomes true when it should end.
@@ -92,32 +69,40 @@ pub struct Setup<H> {
 }
 
 /// Runs until told to stop. An error is one of settings: nothing has been read then.
-pub fn run<H: Handler>(setup: Setup<H>) -> Result<(), Error> {
+pub fn run(setup: Setup) -> Result<(), Error> {
     // Before the consumer: a new idempotent producer needs half a second until it can write.
-    let outbox = Outbox::open(setup.settings.clone(), setup.complaints.clone(), &setup.name, setup.offer)?;
+    let outbox = Outbox::open(setup.settings.clone(), setup.complaints.clone(), &setup.name, setup.journal)?;
     let now = Instant::now();
+    let (back, answers) = channel();
     let mut thread = Thread {
+        lease: setup.settings.session() / 2,
         settings: setup.settings,
         topics: setup.topics,
         worker: setup.worker,
+        keeper: setup.keeper,
+        published_rules: setup.published,
+        back,
+        answers,
         outbox,
         partitions: Partitions::default(),
+        commits: Commits::default(),
         actions: Vec::new(),
         status: Status { reached_at: wall(), ..Status::default() },
         published: setup.status,
         stop: setup.stop,
         hold_until: now,
+        polled: now,
         check_ranges: None,
         next_clock: now,
         next_second: now,
     };
     loop {
         let consumer = Consumer::open(&thread.settings, &thread.topics, &setup.complaints, &setup.name)?;
+        thread.polled = Instant::now();
         match thread.serve(&consumer) {
             None => {
                 thread.farewell(&consumer);
-                // Closing serves the last revocation, which commits what is safe to commit, and leaves the
-                // group.
+                // Closing serves the last revocation, and leaves the group.
                 drop(consumer);
                 return Ok(());
             }
@@ -131,18 +116,26 @@ pub fn run<H: Handler>(setup: Setup<H>) -> Result<(), Error> {
     }
 }
 
-struct Thread<H> {
+struct Thread {
     settings: Arc<Settings>,
     topics: Arc<Topics>,
-    worker: H,
+    worker: Worker,
+    keeper: Arc<Keeper>,
+    published_rules: Receiver<Arc<RuleSet>>,
+    back: Sender<Answer>,
+    answers: Receiver<Answer>,
     outbox: Outbox,
     partitions: Partitions,
+    commits: Commits,
     actions: Vec<Action>,
     status: Status,
     published: Arc<Mutex<Status>>,
     stop: Arc<AtomicBool>,
     /// Until when reading stays stopped, once it is.
     hold_until: Instant,
+    /// When a poll was completed last, and how long ago that may be before what is owned is given up.
+    polled: Instant,
+    lease: Duration,
     /// When to look for the partition that was out of range.
     check_ranges: Option<Instant>,
     next_clock: Instant,
@@ -152,11 +145,12 @@ struct Thread<H> {
 /// A batch: records with the index of their partition, sorted by it.
 type Batch<'a> = Vec<(u16, Message<'a>)>;
 
-impl<H: Handler> Thread<H> {
+impl Thread {
     /// None: told to stop. Some: this consumer is of no more use, and why.
     fn serve(&mut self, consumer: &Consumer) -> Option<String> {
         while !self.stop.load(Ordering::Relaxed) {
             let now = Instant::now();
+            self.renew_lease(consumer, now);
             self.settle(consumer, now);
             self.hold_or_release(consumer, now);
             let polled = match self.poll(consumer, now) {
@@ -164,28 +158,98 @@ impl<H: Handler> Thread<H> {
                 Err(reason) => return Some(reason),
             };
             // Notes first: what was polled before a partition went must not be folded after it.
-            self.take_notes(consumer, now);
+            self.take_notes(consumer);
             let batch = self.sort(polled);
             self.feed(consumer, &batch);
             drop(batch);
-            self.take_over(consumer, now);
-            self.find_gaps(consumer, now);
+            self.find_gaps(now);
             self.start(consumer, now);
             self.tell_time(consumer, now);
         }
         None
     }
 
-    /// Hears what became of alerts and dead letters.
+    /// A worker that has not polled for so long that others may own its partitions gives them up before it does
+    /// anything else: what it has not said yet will be said by somebody, and only once.
+    fn renew_lease(&mut self, consumer: &Consumer, now: Instant) {
+        if now.duration_since(self.polled) < self.lease {
+            return;
+        }
+        tracing::warn!("this process stood still: its partitions are taken up anew");
+        self.polled = now;
+        let held = self.partitions.names();
+        if let Err(error) = consumer.pause(&held) {
+            tracing::debug!("pausing: {error}");
+        }
+        for partition in held {
+            self.outbox.forget(&partition);
+            self.partitions.set(&partition, Phase::Told);
+            self.signal(consumer, Signal::Revoked(partition.clone()), &[]);
+            self.signal(consumer, Signal::Assigned(partition), &[]);
+        }
+    }
+
+    /// Hears what became of alerts and dead letters, commits and questions.
     fn settle(&mut self, consumer: &Consumer, now: Instant) {
-        for stamp in self.outbox.work(now) {
-            self.signal(consumer, Signal::Acked(stamp), &[]);
+        for done in self.outbox.work(now) {
+            let signal = match done {
+                Done::Written(stamp, at) => Signal::Acked { stamp, at },
+                Done::Failed(stamp) => Signal::Failed(stamp),
+            };
+            self.signal(consumer, signal, &[]);
+        }
+        for result in consumer.committed_results() {
+            let (partition, result) = (result.partition, result.result);
+            if let Err(error) = &result {
+                tracing::warn!("the group refuses a commit of {partition}: {error}");
+            }
+            if let Some(tenure) = self.commits.answered(&partition, consumer) {
+                self.signal(consumer, Signal::Committed { partition, tenure, accepted: result.is_ok() }, &[]);
+            }
+        }
+        while let Ok(answer) = self.answers.try_recv() {
+            self.hear(consumer, answer, now);
+        }
+        while let Ok(rules) = self.published_rules.try_recv() {
+            self.signal(consumer, Signal::Published(rules), &[]);
+        }
+    }
+
+    /// An answer of the keeper.
+    fn hear(&mut self, consumer: &Consumer, answer: Answer, now: Instant) {
+        match answer {
+            Answer::Rooted { partition, tenure, next_offset, root } => {
+                self.signal(consumer, Signal::Rooted { partition, tenure, next_offset, root }, &[]);
+            }
+            Answer::Loaded { partition, tenure, past } => {
+                self.signal(consumer, Signal::Loaded { partition, tenure, past }, &[]);
+            }
+            Answer::Saved { partition, tenure, name } => {
+                self.signal(consumer, Signal::Saved { partition, tenure, name }, &[]);
+            }
+            Answer::Unknown { partition, tenure } => {
+                let stamp = crate::event::Stamp { source: partition, epoch: -1, seq: tenure };
+                self.signal(consumer, Signal::Failed(stamp), &[]);
+            }
+            Answer::AtEnd { partition, next_offset, asked } => {
+                self.signal(consumer, Signal::AtEnd { partition, next_offset, asked }, &[]);
+            }
+            Answer::Ranged { partition, oldest, end } => {
+                let outside = self.partitions.next_of(&partition).is_none_or(|n| !(oldest..=end).contains(&n));
+                if outside {
+                    match consumer.renew(&partition, &self.partitions.names()) {
+                        Ok(again) => again.iter().for_each(|again| self.partitions.stop(again, now)),
+                        Err(error) => tracing::warn!("taking up {partition} anew: {error}"),
+                    }
+                }
+                self.signal(consumer, Signal::Ranged { partition, oldest, end }, &[]);
+            }
         }
     }
 
     /// Takes what is waiting. Never lingers for more, once there is something.
     fn poll<'c>(&mut self, consumer: &'c Consumer, now: Instant) -> Result<Vec<Message<'c>>, String> {
-        let hurry = self.status.held_since.is_some() || self.partitions.pending();
+        let hurry = self.status.held_since.is_some() || self.partitions.pending() || !self.outbox.idle();
         let mut wait = if hurry { SHORT_WAIT } else { WAIT };
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < RECORDS && bytes < BYTES {
@@ -203,10 +267,16 @@ impl<H: Handler> Thread<H> {
                 Polled::Fatal(reason) => return Err(reason),
             }
         }
+        // What was polled by a process that stood still meanwhile is not its own any more.
+        let polled = Instant::now();
+        match polled.duration_since(self.polled) < self.lease {
+            true => self.polled = polled,
+            false => messages.clear(),
+        }
         Ok(messages)
     }
 
-    fn take_notes(&mut self, consumer: &Consumer, now: Instant) {
+    fn take_notes(&mut self, consumer: &Consumer) {
         for note in consumer.notes() {
             match note {
                 Note::Assigned(partitions) => {
@@ -214,13 +284,15 @@ impl<H: Handler> Thread<H> {
                         if let Some(topic) = self.topics.topic(&partition.stream) {
                             let source = self.worker.source(&partition);
                             self.outbox.forget(&partition);
-                            self.partitions.insert(partition, topic.to_string(), source, now);
+                            self.partitions.insert(partition.clone(), topic.to_string(), source);
+                            self.signal(consumer, Signal::Assigned(partition), &[]);
                         }
                     }
                 }
                 Note::Revoked(partitions) => {
                     for partition in partitions {
                         self.partitions.remove(&partition);
+                        self.commits.forget(&partition);
                         self.signal(consumer, Signal::Revoked(partition.clone()), &[]);
                         self.outbox.forget(&partition);
                     }
@@ -259,53 +331,9 @@ impl<H: Handler> Thread<H> {
         self.signal(consumer, Signal::Records(&records), batch);
     }
 
-    /// Finds out where reading starts in partitions that are new here, and tells the worker.
-    fn take_over(&mut self, consumer: &Consumer, now: Instant) {
-        let fresh = self.partitions.fresh(now);
-        if fresh.is_empty() {
-            return;
-        }
-        let starts = match self.starts(consumer, &fresh) {
-            Ok(starts) => starts,
-            Err(error) => {
-                tracing::warn!("where the group stands is not known, is asked again: {error}");
-                self.partitions.postpone(&fresh, now + Duration::from_millis(500));
-                return;
-            }
-        };
-        for (partition, next_offset) in starts {
-            self.partitions.set(&partition, Phase::Told);
-            self.signal(consumer, Signal::Assigned { partition, next_offset }, &[]);
-        }
-    }
-
-    fn starts(
-        &mut self,
-        consumer: &Consumer,
-        fresh: &[PartitionId],
-    ) -> Result<Vec<(PartitionId, i64)>, Error> {
-        let mut starts = Vec::with_capacity(fresh.len());
-        for Position { partition, next_offset: committed, .. } in consumer.committed(fresh, PATIENCE)? {
-            let start = match committed {
-                Some(offset) => offset,
-                None => {
-                    let (oldest, next) = consumer.range(&partition, PATIENCE)?;
-                    let start = if self.settings.start == Start::Earliest { oldest } else { next };
-                    // Committed at once: a partition in which nothing comes for long would otherwise start
-                    // anew, and with `latest` skip what came meanwhile, each time it changes hands.
-                    self.partitions.safe(&partition, start);
-                    consumer.safe(&partition, Some(start));
-                    start
-                }
-            };
-            starts.push((partition, start));
-        }
-        Ok(starts)
-    }
-
     /// Stops reading while nothing more can be handed out, and lets it go on afterwards.
     fn hold_or_release(&mut self, consumer: &Consumer, now: Instant) {
-        match (self.outbox.full(), self.status.held_since) {
+        match (self.outbox.full() || self.worker.is_crowded(), self.status.held_since) {
             (true, None) => {
                 self.status.held_since = Some(wall());
                 self.hold_until = now + HOLD;
@@ -340,51 +368,14 @@ impl<H: Handler> Thread<H> {
 
     /// Some partition's next offset is not there: retention was shorter than our absence, the topic was made
     /// anew, or the log was cut. Which one is not told, so all are looked at.
-    fn find_gaps(&mut self, consumer: &Consumer, now: Instant) {
+    fn find_gaps(&mut self, now: Instant) {
         if self.check_ranges.is_none_or(|due| now < due) {
             return;
         }
         self.check_ranges = None;
-        for (partition, next) in self.partitions.live() {
-            if let Err(error) = self.mend(consumer, &partition, next, now) {
-                tracing::warn!("looking for the oldest record of {partition}, tried again: {error}");
-                self.check_ranges = Some(now + Duration::from_secs(1));
-            }
+        for (partition, _) in self.partitions.live() {
+            self.keeper.ask(Question::Range(partition), &self.back);
         }
-    }
-
-    fn mend(
-        &mut self,
-        consumer: &Consumer,
-        partition: &PartitionId,
-        next: i64,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let (oldest, end) = consumer.range(partition, PATIENCE)?;
-        for again in consumer.renew(partition, &self.partitions.names())? {
-            self.partitions.stop(&again, now);
-        }
-        if (oldest..=end).contains(&next) {
-            return Ok(());
-        }
-        let gaps = self.status.gaps.entry(partition.stream.clone()).or_default();
-        gaps.jumps += 1;
-        tracing::error!(
-            "{partition}: offset {next} is gone, the broker holds {oldest} to {end}: reading from {oldest}"
-        );
-        if next < oldest {
-            gaps.records += oldest.abs_diff(next);
-            self.partitions.set(partition, Phase::Seek { to: oldest, again: now });
-            return Ok(());
-        }
-        // Offsets count anew: to the worker it is another partition under the same name.
-        self.signal(consumer, Signal::Revoked(partition.clone()), &[]);
-        self.outbox.forget(partition);
-        self.partitions.set(partition, Phase::Told);
-        self.partitions.safe(partition, oldest);
-        consumer.safe(partition, Some(oldest));
-        self.signal(consumer, Signal::Assigned { partition: partition.clone(), next_offset: oldest }, &[]);
-        Ok(())
     }
 
     fn tell_time(&mut self, consumer: &Consumer, now: Instant) {
@@ -404,27 +395,14 @@ impl<H: Handler> Thread<H> {
         }
         if now >= self.next_second {
             self.next_second = now + Duration::from_secs(1);
-            self.commit(consumer, now);
             self.publish();
         }
     }
 
-    /// Commits what is safe to commit. Nobody waits for the answer; what the client library reports as
-    /// committed a few seconds later is compared, and said again if it differs. A commit that is lost even so
-    /// costs reading some records again, no more.
-    fn commit(&mut self, consumer: &Consumer, now: Instant) {
-        let due = self.partitions.commits_due(now);
-        if let Err(error) = consumer.commit(&due, false) {
-            tracing::warn!("committing, tried again: {error}");
-        }
-    }
-
     fn publish(&mut self) {
-        let now = wall();
-        self.status.at = now;
-        // A sink's trouble is not ours; that no dead letter can be written is.
-        let held = self.status.held_since.is_some() && !self.outbox.full_of_letters();
-        self.status.partitions = self.partitions.readings(now, held);
+        self.status.at = wall();
+        let held = self.status.held_since.is_some() && !self.outbox.full();
+        self.status.partitions = self.partitions.readings(self.status.at, held);
         self.status.totals = self.worker.totals();
         self.status.dead_letters = self.outbox.counts();
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.status.clone();
@@ -443,14 +421,15 @@ impl<H: Handler> Thread<H> {
 
     fn execute(&mut self, consumer: &Consumer, action: Action, batch: &[(u16, Message<'_>)]) {
         match action {
-            Action::Append(stamp, said) => {
+            Action::Append(stamp, entry) => self.outbox.append(&stamp, entry, wall()),
+            Action::Alert { stamp, through, said } => {
                 let now = wall();
                 let alerts: Vec<_> = said.into_iter().map(|said| said.alert).collect();
                 for alert in &alerts {
                     self.status.event_to_alert.record(now.0.saturating_sub(alert.time.0));
                     self.status.broker_to_alert.record(now.0.saturating_sub(alert.broker_time.0));
                 }
-                self.outbox.append(stamp, alerts, now);
+                self.outbox.append(&stamp, Entry::Alerts { through, alerts }, now);
             }
             Action::DeadLetter(stamp, rejects) => {
                 let now = Instant::now();
@@ -463,16 +442,32 @@ impl<H: Handler> Thread<H> {
                     self.outbox.reject(&stamp, &topic, key, reject, now);
                 }
             }
-            Action::Commit(partition, offset) => {
-                // Only of what is ours: the group would believe it of others, too.
-                if self.partitions.safe(&partition, offset) {
-                    consumer.safe(&partition, Some(offset));
-                }
+            Action::FindRoot { partition, tenure } => {
+                self.keeper.ask(Question::Root { partition, tenure }, &self.back);
+            }
+            Action::FindRange(partition) => self.keeper.ask(Question::Range(partition), &self.back),
+            Action::FindEnd(partition, next_offset) => {
+                self.keeper.ask(Question::End { partition, next_offset, asked: wall() }, &self.back);
+            }
+            Action::Load { partition, tenure, root, until } => {
+                self.keeper.ask(Question::Past { partition, tenure, root, until }, &self.back);
+            }
+            Action::Save { tenure, cut } => {
+                self.keeper.ask(Question::Save { tenure, cut }, &self.back);
+            }
+            Action::Published(partition, name) => {
+                self.keeper.ask(Question::Prune { partition, name }, &self.back);
+            }
+            Action::Commit { partition, tenure, next_offset, root } => {
+                self.commits.send(consumer, partition, (tenure, next_offset, root));
             }
             Action::Seek(partition, to) => {
                 self.partitions.set(&partition, Phase::Seek { to, again: Instant::now() });
             }
-            Action::Forget(partition) => self.outbox.forget(&partition),
+            Action::Forget(partition) => {
+                self.partitions.set(&partition, Phase::Told);
+                self.outbox.forget(&partition);
+            }
         }
     }
 
@@ -485,29 +480,37 @@ impl<H: Handler> Thread<H> {
             self.worker.handle(Signal::Revoked(partition), &mut self.actions);
         }
         self.actions.clear();
+        self.commits = Commits::default();
         self.check_ranges = None;
     }
 
-    /// Reads nothing more, and waits a little for outcomes, so that they can still be committed.
+    /// Reads nothing more, saves what there is, and waits a little for it.
     fn farewell(&mut self, consumer: &Consumer) {
         let live = self.partitions.stop_all();
         if let Err(error) = consumer.pause(&live) {
             tracing::debug!("pausing: {error}");
         }
         let deadline = Instant::now() + FAREWELL;
-        while !self.outbox.idle() && Instant::now() < deadline {
+        let mut asked = false;
+        while Instant::now() < deadline {
             let now = Instant::now();
             self.settle(consumer, now);
+            if self.outbox.idle() && !asked {
+                asked = true;
+                self.signal(consumer, Signal::Farewell, &[]);
+            }
+            if asked && self.outbox.idle() && self.worker.is_settled() {
+                break;
+            }
             if let Polled::Fatal(reason) = consumer.poll(SHORT_WAIT) {
                 tracing::warn!("stopping: {reason}");
                 break;
             }
-            self.take_notes(consumer, now);
+            self.take_notes(consumer);
         }
-        if !self.outbox.idle() {
-            tracing::warn!("stopping with alerts that some sink has not taken: they will be found again");
+        if !self.outbox.idle() || !self.worker.is_settled() {
+            tracing::warn!("stopping before everything was saved: some records will be read again");
         }
-        self.signal(consumer, Signal::Clock(wall()), &[]);
         self.publish();
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::decode::DecodeStats;
 use crate::event::{PartitionId, RejectReason, Timestamp};
 use crate::pipeline::{Pipeline, RuleCounters};
-use crate::rule::RuleSet;
 
 /// What one partition has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +18,8 @@ pub struct PartitionCounters {
     pub events: u64,
     /// Records that could not be read, by reason.
     pub rejects: BTreeMap<RejectReason, u64>,
+    /// What has been committed with its state.
+    pub committed: i64,
     /// Where reading goes on.
     pub next_offset: i64,
     /// Its stream time.
@@ -36,6 +37,23 @@ pub struct Totals {
     pub rules: BTreeMap<String, RuleCounters>,
     /// Windows and panes that wait to be judged.
     pub pending: u64,
+    /// Partitions that go through what an earlier owner has said already.
+    pub replaying: u64,
+    /// Alerts that one owner found and another did not, though both read the same: must stay 0.
+    pub divergence: u64,
+    /// Rule sets that a partition was told of, and that could not be had.
+    pub unknown_sets: u64,
+    /// Per stream: records that were gone before they could be read.
+    pub gaps: BTreeMap<Arc<str>, Gaps>,
+}
+
+/// Records that were gone before they could be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// How often reading had to go on elsewhere.
+    pub jumps: u64,
+    /// How many offsets were left out.
+    pub records: u64,
 }
 
 impl PartitionCounters {
@@ -51,9 +69,8 @@ impl PartitionCounters {
 }
 
 /// Adds what the rules of a pipeline have done.
-pub fn add_rules(set: &RuleSet, totals: &mut BTreeMap<String, RuleCounters>, pipeline: &Pipeline) {
-    for (index, counters) in pipeline.counters() {
-        let Some(rule) = set.rules.get(index) else { continue };
+pub fn add_rules(totals: &mut BTreeMap<String, RuleCounters>, pipeline: &Pipeline) {
+    for (rule, counters) in pipeline.counters() {
         totals.entry(rule.info.id.clone()).or_default().merge(counters);
     }
 }

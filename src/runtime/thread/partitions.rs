@@ -1,24 +1,16 @@
-//! The partitions that a thread owns, and how far each has come: fresh, told to the worker, about to be
-//! sought in, live.
+//! The partitions that a thread owns, and how far each has come: told to the worker, about to be sought in,
+//! live.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::event::{PartitionId, Timestamp};
 use crate::kafka::consumer::Report;
 use crate::metrics::Reading;
 
-/// How long the client library may take to report a commit before it is said again.
-const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-
 /// How far a partition has come since it is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Where its reading starts is to be found out, not before `again`.
-    Fresh {
-        /// When.
-        again: Instant,
-    },
     /// The worker knows of it, and has not yet said where to read.
     Told,
     /// To be sought in, then resumed, not before `again`.
@@ -41,12 +33,6 @@ struct Owned {
     topic: String,
     source: u16,
     phase: Phase,
-    /// Everything below has its outcome.
-    safe: Option<i64>,
-    /// What was committed last, and when.
-    said: Option<(i64, Instant)>,
-    /// What the client library reports as committed.
-    committed: Option<i64>,
     end: Option<i64>,
     /// Its broker says nothing: the end may be another by now.
     silent: bool,
@@ -64,16 +50,13 @@ pub(super) struct Partitions {
 
 impl Partitions {
     /// A partition became ours; anything known of an earlier time is gone.
-    pub(super) fn insert(&mut self, partition: PartitionId, topic: String, source: u16, now: Instant) {
+    pub(super) fn insert(&mut self, partition: PartitionId, topic: String, source: u16) {
         self.remove(&partition);
         self.owned.push(Owned {
             partition,
             topic,
             source,
-            phase: Phase::Fresh { again: now },
-            safe: None,
-            said: None,
-            committed: None,
+            phase: Phase::Told,
             end: None,
             silent: false,
             stuck_since: None,
@@ -107,17 +90,6 @@ impl Partitions {
         self.owned.iter().any(|owned| !matches!(owned.phase, Phase::Live { .. }))
     }
 
-    /// Those whose start is to be found out now.
-    pub(super) fn fresh(&self, now: Instant) -> Vec<PartitionId> {
-        let due = |owned: &&Owned| matches!(owned.phase, Phase::Fresh { again } if again <= now);
-        self.owned.iter().filter(due).map(|owned| owned.partition.clone()).collect()
-    }
-
-    /// Not before `again`.
-    pub(super) fn postpone(&mut self, fresh: &[PartitionId], again: Instant) {
-        fresh.iter().for_each(|partition| self.set(partition, Phase::Fresh { again }));
-    }
-
     /// Those to be sought in now, and where.
     pub(super) fn ready(&self, now: Instant) -> Vec<(PartitionId, i64)> {
         self.owned
@@ -138,6 +110,11 @@ impl Partitions {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Where one stands, if reading has started.
+    pub(super) fn next_of(&self, partition: &PartitionId) -> Option<i64> {
+        self.live().into_iter().find(|(live, _)| live == partition).map(|(_, next)| next)
     }
 
     /// A live partition is to be started again where it stands.
@@ -173,42 +150,11 @@ impl Partitions {
         }
     }
 
-    /// Everything below `offset` has its outcome. False if the partition is not ours.
-    pub(super) fn safe(&mut self, partition: &PartitionId, offset: i64) -> bool {
-        match self.find(partition) {
-            Some(owned) => {
-                owned.safe = Some(offset);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// What is to be committed now: what is new, and what was said a while ago and is not reported yet.
-    pub(super) fn commits_due(&mut self, now: Instant) -> Vec<(PartitionId, i64)> {
-        let mut due = Vec::new();
-        for owned in &mut self.owned {
-            let Some(safe) = owned.safe else { continue };
-            let again = match owned.said {
-                Some((said, at)) if said == safe => {
-                    owned.committed != Some(safe) && now.duration_since(at) >= COMMIT_AGAIN
-                }
-                _ => true,
-            };
-            if again {
-                owned.said = Some((safe, now));
-                due.push((owned.partition.clone(), safe));
-            }
-        }
-        due
-    }
-
     /// Takes in what the client library reports.
     pub(super) fn report(&mut self, report: &Report) {
         for owned in &mut self.owned {
             owned.end = report.ends.get(&owned.partition).copied().or(owned.end);
             owned.silent = report.silent.contains(&owned.partition);
-            owned.committed = report.committed.get(&owned.partition).copied();
         }
     }
 
@@ -218,7 +164,7 @@ impl Partitions {
         for owned in &mut self.owned {
             let next = match owned.phase {
                 Phase::Live { next } | Phase::Seek { to: next, .. } => Some(next),
-                Phase::Fresh { .. } | Phase::Told => None,
+                Phase::Told => None,
             };
             let live = matches!(owned.phase, Phase::Live { .. });
             let at_end = owned.end.is_none_or(|end| next.is_some_and(|next| next >= end));

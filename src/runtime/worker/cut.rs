@@ -1,0 +1,137 @@
+//! When the state of a partition is saved, and what may be committed of it: a cut is published once everything
+//! that was handed out before it has been written.
+
+use std::sync::Arc;
+
+use super::partition::{Cut, Partition};
+use super::{Action, Worker};
+use crate::event::{PartitionId, Root, Timestamp};
+
+/// Partitions are not all saved at the same moment: in so many slots of the interval.
+const SLOTS: i64 = 16;
+
+impl Worker {
+    pub(super) fn clock(&mut self, wall: Timestamp, actions: &mut Vec<Action>) {
+        self.wall = self.wall.max(wall);
+        self.claim_again(wall, actions);
+        self.tell_time(wall, actions);
+        let due = |worker: &Worker, source: &usize| {
+            matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.next_cut <= wall)
+        };
+        // One at a time: what is saved is taken out on this thread.
+        let due: Option<usize> = self.owned_sources().into_iter().find(|source| due(self, source));
+        if let Some(source) = due {
+            let next = wall.plus(self.habits.save_every);
+            let cut = self.cut(source, actions);
+            if let Some(partition) = self.at(source).filter(|partition| cut || partition.cut.is_none()) {
+                partition.next_cut = next;
+            }
+        }
+    }
+
+    /// When a partition is saved first.
+    pub(super) fn first_cut(&self, source: usize) -> Timestamp {
+        let slot = (source as i64 % SLOTS + 1) * (self.habits.save_every / SLOTS);
+        Timestamp(self.wall.0.saturating_add(slot))
+    }
+
+    pub(super) fn farewell(&mut self, actions: &mut Vec<Action>) {
+        for source in self.owned_sources() {
+            self.cut(source, actions);
+        }
+    }
+
+    /// Has a partition saved, if there is anything new to save and it is the time for it. False: not now.
+    fn cut(&mut self, source: usize, actions: &mut Vec<Action>) -> bool {
+        let sources = self.sources.clone();
+        let Some(partition) = self.at(source) else { return false };
+        let here = (partition.seq, partition.next_offset);
+        // What is told but not written belongs to neither side; what is gone through again is not ours alone.
+        let fits = partition.cut.is_none() && !partition.is_waiting() && !partition.is_replaying();
+        if !fits || partition.tenure == 0 || partition.last_cut == here {
+            return false;
+        }
+        let mut cut = partition.pipeline.save(&sources);
+        (cut.epoch, cut.journal) = (partition.epoch, partition.journal);
+        (cut.next_offset, cut.previous) = (partition.next_offset, partition.previous);
+        cut.stream_time = partition.stream_time;
+        partition.last_cut = here;
+        partition.cut = Some(Cut {
+            next_offset: partition.next_offset,
+            seq: partition.seq,
+            journal: partition.journal,
+            name: None,
+            committing: false,
+        });
+        actions.push(Action::Save { tenure: partition.tenure, cut: Box::new(cut) });
+        true
+    }
+
+    pub(super) fn saved(
+        &mut self,
+        id: &PartitionId,
+        tenure: u64,
+        name: Option<Arc<str>>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some((source, partition)) = self.ours(id, tenure) else { return };
+        match (&mut partition.cut, name) {
+            (Some(cut), Some(name)) => cut.name = Some(name),
+            // The one before stays what it is, and the next attempt comes at its time.
+            (cut, _) => *cut = None,
+        }
+        self.publish_cut(source, actions);
+    }
+
+    /// Commits a cut once it is written, and everything that was handed out before it.
+    pub(super) fn publish_cut(&mut self, source: usize, actions: &mut Vec<Action>) {
+        let Some(id) = self.sources.get(source).cloned() else { return };
+        let Some(partition) = self.at(source) else { return };
+        let open = partition.outstanding.first().copied();
+        let (tenure, epoch) = (partition.tenure, partition.epoch);
+        let Some(cut) = partition.cut.as_mut().filter(|cut| !cut.committing) else { return };
+        if let Some(name) = &cut.name
+            && open.is_none_or(|open| open > cut.seq)
+        {
+            cut.committing = true;
+            let root = Root { checkpoint: Some(name.clone()), journal: cut.journal, epoch };
+            let next_offset = cut.next_offset;
+            actions.push(Action::Commit { partition: id, tenure, next_offset, root });
+        }
+    }
+
+    /// What the group says to a commit.
+    pub(super) fn committed(
+        &mut self,
+        id: &PartitionId,
+        tenure: u64,
+        accepted: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.proven(id, tenure, accepted, actions) {
+            return;
+        }
+        let Some((_, partition)) = self.ours(id, tenure) else { return };
+        let Some(cut) = partition.cut.take_if(|cut| cut.committing) else { return };
+        match cut.name.filter(|_| accepted) {
+            Some(name) => {
+                partition.counters.committed = cut.next_offset;
+                actions.push(Action::Published(id.clone(), name));
+            }
+            // If the group has put us out, it will say so; if not, the next cut is tried as this one was.
+            None => partition.last_cut = (0, i64::MIN),
+        }
+    }
+}
+
+impl Partition {
+    /// Something that was handed out has been written.
+    pub(super) fn wrote(&mut self, seq: u64, at: Option<i64>) {
+        self.outstanding.remove(&seq);
+        let Some(behind) = at.map(|at| at + 1) else { return };
+        self.journal = self.journal.max(behind);
+        if let Some(cut) = self.cut.as_mut().filter(|cut| seq <= cut.seq) {
+            cut.journal = cut.journal.max(behind);
+        }
+    }
+}
