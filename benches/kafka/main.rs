@@ -12,8 +12,11 @@ use fleetwarden::decode::JsonDecoder;
 use fleetwarden::event::{Limits, PartitionId, Record};
 use fleetwarden::kafka::{Consumer, Note, Polled, Settings, Topics};
 use fleetwarden::rule::{self, RuleSet};
+use fleetwarden::runtime::delivery::Outlet;
 use fleetwarden::runtime::run::{Plan, Running, edges, without};
 use fleetwarden::schema::{Schema, built_in};
+use fleetwarden::sink::Item;
+use fleetwarden::sink::channel::Channel;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -216,14 +219,13 @@ fn run(task: &Task) -> Read {
         schemas,
         limits: Limits::default(),
         workers: 1,
-        sinks: vec![("file".into(), sink)],
-        tap: Some(tap),
+        sinks: vec![Outlet::new("file", sink), Outlet::new("tap", Box::new(Channel(tap)))],
         listen: None,
     };
     let running = Running::start(plan, edges().unwrap()).unwrap();
     let (mut began, mut ended, mut ends, mut count) = (i64::MAX, i64::MIN, 0, 0);
     while ends < task.partitions {
-        let (alert, detected) = alerts.recv_timeout(Duration::from_secs(60)).unwrap();
+        let Item { alert, detected } = alerts.recv_timeout(Duration::from_secs(60)).unwrap();
         let vin = format!("{:?}", alert.key);
         (began, ended) = (began.min(detected.0), ended.max(detected.0));
         ends += u64::from(vin.contains("MARKEND"));
@@ -238,6 +240,10 @@ fn run(task: &Task) -> Read {
         read.records += counters.records;
         read.bytes += counters.bytes;
         read.events += counters.events;
+    }
+    // The file's reader comes when it comes.
+    while running.overview().sinks[0].delivered < count as u64 {
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert!(running.stop());
     let lines = std::fs::read_to_string(&file).unwrap().lines().count();

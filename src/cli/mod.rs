@@ -14,6 +14,7 @@ pub mod run;
 pub mod schema;
 mod show;
 pub mod simulate;
+pub mod sink;
 pub mod test;
 
 use std::io::{IsTerminal, Write as _};
@@ -59,6 +60,9 @@ pub enum Verb {
     /// Schemas: print the one that fits some records
     #[command(subcommand)]
     Schema(schema::SchemaVerb),
+    /// Sinks: where each stands in the journal; send the alerts of a span of time to one once more
+    #[command(subcommand)]
+    Sink(sink::SinkVerb),
     /// Print what completes commands in a shell
     Completions {
         /// The shell
@@ -109,6 +113,7 @@ pub fn main() -> ExitCode {
         Verb::Init(args) => init::run(&args),
         Verb::Query(args) => query::run(&args),
         Verb::Schema(verb) => schema::run(&verb),
+        Verb::Sink(verb) => sink::run(&verb),
         Verb::Completions { shell } => paper::completions(shell),
         Verb::Man { out } => paper::man(out.as_deref()),
         Verb::Simulate(args) => simulate::run(&args),

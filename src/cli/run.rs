@@ -12,7 +12,8 @@ use crate::config::{self, Config, LogFormat};
 use crate::kafka::{Cluster, Error, TopicInfo, Topics, Unplaced};
 use crate::metrics::RuleRow;
 use crate::rule::{Clock, Kind, Rule, RuleSet};
-use crate::runtime::run::{Ended, Misplaced, NamedSink, Plan, Running, edges, misplaced, topics, without};
+use crate::runtime::delivery::Outlet;
+use crate::runtime::run::{Ended, Misplaced, Plan, Running, edges, misplaced, topics, without};
 use crate::schema::Schema;
 use crate::sink;
 
@@ -45,7 +46,7 @@ pub fn run(args: &RunArgs) -> Exit {
 }
 
 /// Log lines go to stderr. `FLEETWARDEN_LOG` overrides the level, also for parts of the program.
-fn log(log: &config::Log) {
+pub(super) fn log(log: &config::Log) {
     let filter =
         EnvFilter::try_from_env("FLEETWARDEN_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -87,7 +88,6 @@ fn start(config: Config, loaded: Rules) -> Result<Running, Error> {
         limits: config.limits,
         workers,
         sinks,
-        tap: None,
         listen: Some(config.http.listen),
     };
     let running = Running::start(plan, runtime)?;
@@ -118,10 +118,10 @@ fn finish(running: Running) -> Exit {
     }
 }
 
-fn sinks(config: &Config) -> Result<Vec<NamedSink>, Error> {
-    let open = |(name, sink): (&String, &sink::SinkConfig)| {
-        let opened = sink::open(sink).map_err(|error| Error::new(format!("sink \"{name}\": {error}")))?;
-        Ok((Arc::from(name.as_str()), opened))
+fn sinks(config: &Config) -> Result<Vec<Outlet>, Error> {
+    let open = |(name, settings): (&String, &sink::SinkConfig)| {
+        let sink = sink::open(settings).map_err(|error| Error::new(format!("sink \"{name}\": {error}")))?;
+        Ok(Outlet { name: Arc::from(name.as_str()), start: settings.start(), sink })
     };
     config.sinks.iter().map(open).collect()
 }
@@ -178,7 +178,7 @@ fn tell(
     found: &[TopicInfo],
     misplaced: &[Misplaced],
     workers: usize,
-    sinks: &[NamedSink],
+    sinks: &[Outlet],
 ) {
     let rows = RuleRow::all(rules);
     let shadow = rows.iter().filter(|row| row.mode == "shadow").count();
@@ -212,7 +212,7 @@ fn tell(
     match sinks {
         [] => tracing::warn!("no sink is configured: alerts are counted, and go nowhere"),
         sinks => {
-            let names: Vec<&str> = sinks.iter().map(|(name, _)| &**name).collect();
+            let names: Vec<&str> = sinks.iter().map(|outlet| &*outlet.name).collect();
             tracing::info!(
                 "alerts go to {}; dead letters to {}",
                 names.join(", "),

@@ -69,7 +69,7 @@ pub enum Polled<'a> {
 
 /// A record, lent by the client library until it is dropped.
 #[derive(Debug)]
-pub struct Message<'a>(BorrowedMessage<'a>);
+pub struct Message<'a>(pub(super) BorrowedMessage<'a>);
 
 impl Message<'_> {
     /// The topic it came from.

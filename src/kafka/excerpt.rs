@@ -225,7 +225,7 @@ impl Excerpt {
     }
 }
 
-fn no_answer(brokers: &str, error: &KafkaError) -> Error {
+pub(super) fn no_answer(brokers: &str, error: &KafkaError) -> Error {
     let why = error.rdkafka_error_code().map_or_else(|| error.to_string(), explain);
     Error::new(format!("no answer from Kafka at {brokers}: {why}"))
         .hint("is it running, and are the brokers right? TLS and passwords: [kafka.settings] of a file given with -c")

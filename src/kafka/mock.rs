@@ -125,8 +125,15 @@ pub(crate) mod tests {
 
         /// Commits for a group without members.
         pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+            self.commit_with(group, topic, partition, offset, "");
+        }
+
+        /// The same with metadata.
+        pub(crate) fn commit_with(&self, group: &str, topic: &str, partition: i32, offset: i64, with: &str) {
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+            let mut element = list.add_partition(topic, partition);
+            element.set_offset(Offset::Offset(offset)).unwrap();
+            element.set_metadata(with);
             self.consumer(group).commit(&list, CommitMode::Sync).unwrap();
         }
 

@@ -23,6 +23,9 @@ pub struct Settings {
     /// The consumer group: all processes with the same name share the partitions.
     #[serde(default = "default_group")]
     pub group: String,
+    /// The topic of the journal: what owners of partitions claim, are told and say.
+    #[serde(default = "default_journal_topic")]
+    pub journal_topic: String,
     /// Where records go that cannot be read, and alerts that a sink will never take.
     #[serde(default = "default_dead_letter_topic")]
     pub dead_letter_topic: String,
@@ -57,6 +60,10 @@ pub struct Settings {
 
 fn default_group() -> String {
     "fleetwarden".into()
+}
+
+fn default_journal_topic() -> String {
+    "fleetwarden.journal".into()
 }
 
 fn default_dead_letter_topic() -> String {
@@ -205,6 +212,7 @@ impl Settings {
         Settings {
             brokers: brokers.into(),
             group: default_group(),
+            journal_topic: default_journal_topic(),
             dead_letter_topic: default_dead_letter_topic(),
             journal_topic: default_journal_topic(),
             start: Start::default(),
@@ -290,6 +298,14 @@ impl Settings {
         let named = |raw: &Raw| raw.0.get("session.timeout.ms").and_then(|text| text.parse().ok());
         let millis = named(&self.consumer).or_else(|| named(&self.settings)).unwrap_or(SESSION_MILLIS);
         std::time::Duration::from_millis(millis)
+    }
+
+    /// Of a reader of a topic of ours, which belongs to a group of its own.
+    pub(super) fn reader_config(&self, group: &str, name: &str) -> ClientConfig {
+        let mut config = self.consumer_config(name);
+        // Each sink has such a client: what is fetched ahead of it is bounded by little.
+        config.set("group.id", group).set("queued.max.messages.kbytes", "8192");
+        config
     }
 
     /// Of the producer of one worker.

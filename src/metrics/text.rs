@@ -10,6 +10,7 @@ use super::{Gaps, Latency, Overview, Status};
 use crate::alert::Reason;
 use crate::event::{PartitionId, RejectReason};
 use crate::pipeline::RuleCounters;
+use crate::runtime::delivery::SinkReading;
 use crate::runtime::worker::Totals;
 
 /// The content type of [`render`].
@@ -234,21 +235,41 @@ impl Page {
     fn sinks(&mut self, overview: &Overview) {
         for sink in &overview.sinks {
             let labels = [("sink", &*sink.name)];
-            self.counter(
-                "fleetwarden_sink_delivered_total",
-                "Alerts that a sink took.",
-                &labels,
-                sink.delivered,
-            );
+            let help = "Alerts that a sink took.";
+            self.counter("fleetwarden_sink_delivered_total", help, &labels, sink.delivered);
+            let help = "Of the alerts that a sink took, those that it had already.";
+            self.counter("fleetwarden_sink_present_total", help, &labels, sink.present);
             let help = "Attempts at a sink that were made again.";
             self.counter("fleetwarden_sink_retries_total", help, &labels, sink.retried);
             let help = "Alerts that a sink will never take; they are dead letters.";
             self.counter("fleetwarden_sink_refused_total", help, &labels, sink.refused);
-            let help = "Alerts that wait for a sink.";
+            let help = "Alerts that were read for a sink and wait for it.";
             self.gauge("fleetwarden_sink_queue_alerts", help, &labels, sink.waiting as f64);
             let blocked = if sink.blocked.is_some() { 1.0 } else { 0.0 };
             self.gauge("fleetwarden_sink_blocked", "1 while a sink takes nothing.", &labels, blocked);
+            self.reader(&labels, &sink.reading);
         }
+    }
+
+    /// What a sink does as a reader of the journal.
+    fn reader(&mut self, labels: Labels<'_>, reading: &SinkReading) {
+        let help = "Partitions of the journal that this process reads for a sink.";
+        self.gauge("fleetwarden_sink_partitions", help, labels, reading.partitions as f64);
+        if let Some(lag) = reading.lag {
+            let help = "Records of the journal that wait for a sink.";
+            self.gauge("fleetwarden_sink_lag_records", help, labels, lag as f64);
+        }
+        let help = "Age of the oldest alert that was read for a sink and has no outcome.";
+        self.gauge("fleetwarden_sink_oldest_seconds", help, labels, reading.oldest as f64 / 1e6);
+        let help = "Entries of the journal whose writer had been replaced: not delivered.";
+        self.counter("fleetwarden_sink_superseded_total", help, labels, reading.superseded);
+        let help = "Records of the journal that could not be read.";
+        self.counter("fleetwarden_sink_undecodable_total", help, labels, reading.undecodable);
+        let help = "How often records of the journal were gone before a sink had them.";
+        self.counter("fleetwarden_sink_gaps_total", help, labels, reading.gaps.jumps);
+        let help =
+            "Records of the journal that were gone before a sink had them, where their number is known.";
+        self.counter("fleetwarden_sink_gap_records_total", help, labels, reading.gaps.records);
     }
 
     fn workers(&mut self, overview: &Overview) {
@@ -256,9 +277,13 @@ impl Page {
         let help = "Dead letters written, by what they are.";
         let name = "fleetwarden_dead_letters_total";
         self.counter(name, help, &[("kind", "record")], sum(|w| w.dead_letters.records));
-        self.counter(name, help, &[("kind", "alert")], sum(|w| w.dead_letters.alerts));
+        let of_sinks =
+            |of: fn(&SinkReading) -> u64| overview.sinks.iter().map(|s| of(&s.reading)).sum::<u64>();
+        let alerts = sum(|w| w.dead_letters.alerts) + of_sinks(|sink| sink.letters);
+        self.counter(name, help, &[("kind", "alert")], alerts);
         let help = "Attempts to write a dead letter that were made again.";
-        self.counter("fleetwarden_dead_letter_retries_total", help, &[], sum(|w| w.dead_letters.retries));
+        let retries = sum(|w| w.dead_letters.retries) + of_sinks(|sink| sink.letter_retries);
+        self.counter("fleetwarden_dead_letter_retries_total", help, &[], retries);
         for (index, worker) in overview.workers.iter().enumerate() {
             let index = index.to_string();
             let held = if worker.held_since.is_some() { 1.0 } else { 0.0 };
@@ -306,6 +331,8 @@ pub(crate) mod tests {
             last_delivered: None,
             last_error: None,
             blocked,
+            present: 1,
+            reading: SinkReading { partitions: 4, lag: Some(9), oldest: 1_500_000, ..SinkReading::default() },
         }
     }
 

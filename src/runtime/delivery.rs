@@ -5,14 +5,21 @@
 //! has to be tried again does not hold up those behind it where the sink took them. Nothing is kept across
 //! restarts.
 
+mod backfill;
 mod gauge;
+mod letters;
 mod line;
+mod memo;
+mod progress;
+mod pump;
+mod sinks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -23,9 +30,12 @@ use crate::alert::Alert;
 use crate::event::{Stamp, Timestamp};
 use crate::sink::Sink;
 
+pub use backfill::{Backfill, Passing, backfill};
 use gauge::Gauge;
-pub use gauge::{Blockage, SinkStats};
-use line::{Line, Pace};
+pub use gauge::{Blockage, SinkReading, SinkStats};
+use line::{Line, Order, Pace, Place, Tell};
+pub use pump::group;
+pub use sinks::{Outlet, Sinks};
 
 /// One append on its way to every sink.
 #[derive(Clone, Debug)]
@@ -61,32 +71,47 @@ pub enum Report {
 #[derive(Debug)]
 pub struct Delivery {
     queues: Vec<Queue>,
+    loads: Loads,
+    offers: AtomicI64,
 }
 
 /// The way into one sink's task.
 #[derive(Debug)]
 struct Queue {
     gauge: Arc<Gauge>,
-    inbox: UnboundedSender<Arc<Load>>,
+    inbox: UnboundedSender<Order>,
     task: AbortHandle,
 }
 
-/// A parcel under way, shared by all sinks.
+/// Parcels under way, by the number that stands for an offset in their places.
+type Loads = Arc<Mutex<HashMap<i64, Load>>>;
+
+/// A parcel under way, at all sinks.
 #[derive(Debug)]
 struct Load {
-    parcel: Parcel,
+    stamp: Stamp,
     back: Sender<Report>,
     /// Outcomes that are still missing, over all sinks.
-    missing: AtomicUsize,
+    missing: usize,
 }
 
-impl Load {
-    /// One more outcome; the last one settles the parcel. Nobody may be left to hear it: then nobody needs
-    /// to.
-    fn outcome(&self) {
-        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.back.send(Report::Settled(self.parcel.stamp.clone())).ok();
-        }
+/// One more outcome; the last one settles the parcel. Nobody may be left to hear it: then nobody needs to.
+fn outcome(loads: &Loads, sink: &Arc<str>, report: line::Report) {
+    let mut loads = loads.lock().unwrap_or_else(PoisonError::into_inner);
+    let (place, refused) = match report {
+        line::Report::Delivered(place) => (place, None),
+        line::Report::Refused { place, alert, reason } => (place, Some((alert, reason))),
+    };
+    let Some(load) = loads.get_mut(&place.offset) else { return };
+    if let Some((alert, reason)) = refused {
+        let (stamp, sink) = (load.stamp.clone(), sink.clone());
+        load.back.send(Report::Refused { stamp, sink, alert, reason }).ok();
+    }
+    load.missing -= 1;
+    if load.missing == 0
+        && let Some(load) = loads.remove(&place.offset)
+    {
+        load.back.send(Report::Settled(load.stamp)).ok();
     }
 }
 
@@ -104,13 +129,17 @@ impl Delivery {
         queue_alerts: usize,
         pace: Pace,
     ) -> Delivery {
+        let loads = Loads::default();
         let queues = sinks.into_iter().map(|(name, sink)| {
-            let gauge = Arc::new(Gauge::new(name, queue_alerts.max(1)));
+            let gauge = Arc::new(Gauge::new(name.clone(), queue_alerts.max(1)));
             let (inbox, outlet) = unbounded_channel();
-            let task = handle.spawn(Line::new(sink, outlet, gauge.clone(), pace).run()).abort_handle();
+            let known = loads.clone();
+            let tell: Tell = Box::new(move |report| outcome(&known, &name, report));
+            let task = handle.spawn(Line::new(sink, outlet, tell, gauge.clone(), pace).run()).abort_handle();
             Queue { gauge, inbox, task }
         });
-        Delivery { queues: queues.collect() }
+        let queues = queues.collect();
+        Delivery { queues, loads, offers: AtomicI64::new(0) }
     }
 
     /// Hands a parcel to every sink's queue; reports go to `back`. `Err` gives it back untouched: some queue
@@ -123,15 +152,19 @@ impl Delivery {
                 return Err(parcel);
             }
         }
-        let missing = AtomicUsize::new(count * self.queues.len());
         if count == 0 || self.queues.is_empty() {
             back.send(Report::Settled(parcel.stamp)).ok();
             return Ok(());
         }
-        let load = Arc::new(Load { parcel, back: back.clone(), missing });
+        let Parcel { stamp, alerts, detected } = parcel;
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = self.offers.fetch_add(1, Ordering::Relaxed);
+        loads.insert(offset, Load { stamp, back: back.clone(), missing: count * self.queues.len() });
+        let place = Place { partition: 0, term: 0, offset };
         for queue in &self.queues {
+            let parcel = line::Parcel { place, alerts: alerts.clone(), detected };
             // A task is gone only when the process stops: then the parcel stays unsettled, as it must.
-            queue.inbox.send(load.clone()).ok();
+            queue.inbox.send(Order::Deliver(parcel)).ok();
         }
         Ok(())
     }

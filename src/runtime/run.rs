@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,27 +13,22 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::backlog::Backlog;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Outlet};
 use super::http::{self, Look, View};
 use super::outbox::Offer;
 use super::thread::{self, Setup, wall};
 use super::worker::{Exchange, Worker};
-use crate::alert::Alert;
 use crate::event::{Limits, Timestamp};
 use crate::kafka::{self, Cluster, Complaints, Error, Topics};
 use crate::metrics::{Overview, RuleRow, Status};
 use crate::rule::{Placement, RuleSet, scans};
 use crate::schema::Schema;
-use crate::sink::Sink;
 
 /// Alerts that may wait for one sink.
 const QUEUE: usize = 10_000;
 
 /// How long everything may take to stop.
 const STOP: Duration = Duration::from_secs(15);
-
-/// A sink, and its name in the configuration.
-pub type NamedSink = (Arc<str>, Box<dyn Sink>);
 
 /// What is to run.
 pub struct Plan {
@@ -52,10 +46,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Worker threads.
     pub workers: usize,
-    /// Where alerts go, by name.
-    pub sinks: Vec<NamedSink>,
-    /// Gets every alert that delivery has taken, with the wall time at which it was found; for the demo.
-    pub tap: Option<Sender<(Arc<Alert>, Timestamp)>>,
+    /// Where alerts go.
+    pub sinks: Vec<Outlet>,
     /// Where metrics and health are served; none = nowhere.
     pub listen: Option<SocketAddr>,
 }
@@ -104,7 +96,8 @@ impl Running {
     pub fn start(plan: Plan, runtime: Runtime) -> Result<Running, Error> {
         let listener = plan.listen.map(|address| listen(&runtime, address)).transpose()?;
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let delivery = Arc::new(Delivery::start(plan.sinks, runtime.handle(), QUEUE));
+        let sinks = plan.sinks.into_iter().map(|outlet| (outlet.name, outlet.sink)).collect();
+        let delivery = Arc::new(Delivery::start(sinks, runtime.handle(), QUEUE));
         let stop = Arc::new(AtomicBool::new(false));
         let (rules, topics, kafka) = (Arc::new(plan.rules), Arc::new(plan.topics), Arc::new(plan.kafka));
         let complaints: Arc<Complaints> = Arc::default();
@@ -119,7 +112,7 @@ impl Running {
                 topics: topics.clone(),
                 complaints: complaints.clone(),
                 worker: Worker::new(rules.clone(), &plan.schemas, &plan.limits, Exchange::InPartition),
-                offer: offer(&delivery, plan.tap.clone()),
+                offer: offer(&delivery),
                 status: status.clone(),
                 stop: stop.clone(),
             };
@@ -226,17 +219,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn offer(delivery: &Arc<Delivery>, tap: Option<Sender<(Arc<Alert>, Timestamp)>>) -> Offer {
+fn offer(delivery: &Arc<Delivery>) -> Offer {
     let delivery = delivery.clone();
-    Box::new(move |parcel, back| {
-        let shown = tap.as_ref().map(|_| (parcel.alerts.clone(), parcel.detected));
-        delivery.offer(parcel, back)?;
-        if let (Some(tap), Some((alerts, detected))) = (&tap, shown) {
-            // Whoever no longer looks needs none.
-            alerts.into_iter().for_each(|alert| drop(tap.send((alert, detected))));
-        }
-        Ok(())
-    })
+    Box::new(move |parcel, back| delivery.offer(parcel, back))
 }
 
 fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -336,6 +321,8 @@ mod tests {
     use crate::kafka::mock::Mock;
     use crate::rule::{self, RuleFile};
     use crate::schema;
+    use crate::sink::Item;
+    use crate::sink::channel::Channel;
 
     fn rules(schemas: &[Arc<Schema>]) -> RuleSet {
         let head = "title = \"T\"\nseverity = \"high\"\nrisk = 10\nstream = \"telemetry\"\n\
@@ -400,8 +387,7 @@ mod tests {
             schemas,
             limits: Limits::default(),
             workers: 2,
-            sinks: Vec::new(),
-            tap: Some(tap),
+            sinks: vec![Outlet::new("test", Box::new(Channel(tap)))],
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         };
         let running = Running::start(plan, runtime).unwrap();
@@ -412,7 +398,7 @@ mod tests {
             mock.send("cars", 0, b"V1", text.as_bytes(), wall()).unwrap();
         }
         mock.flush().unwrap();
-        let (alert, detected) = alerts.recv_timeout(Duration::from_secs(15)).unwrap();
+        let Item { alert, detected } = alerts.recv_timeout(Duration::from_secs(15)).unwrap();
         assert_eq!((alert.rule.id.as_str(), alert.evidence[0].offset), ("fast", 1));
         assert!(detected >= alert.broker_time);
         let end = Instant::now() + Duration::from_secs(10);

@@ -9,6 +9,7 @@ use reqwest::Url;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::event::time::parse_duration;
+use crate::kafka::Start;
 use crate::secret::Secret;
 
 /// The settings of one sink; `type` says which kind it is.
@@ -27,10 +28,41 @@ pub enum SinkConfig {
     Splunk(SplunkConfig),
 }
 
+impl SinkConfig {
+    /// Where it starts in the journal when it is new.
+    pub fn start(&self) -> Start {
+        match self {
+            SinkConfig::Stdout(config) => config.start,
+            SinkConfig::File(config) => config.start,
+            SinkConfig::Opensearch(config) | SinkConfig::Elasticsearch(config) => config.start,
+            SinkConfig::Splunk(config) => config.start,
+        }
+    }
+
+    /// The word behind `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SinkConfig::Stdout(_) => "stdout",
+            SinkConfig::File(_) => "file",
+            SinkConfig::Opensearch(_) => "opensearch",
+            SinkConfig::Elasticsearch(_) => "elasticsearch",
+            SinkConfig::Splunk(_) => "splunk",
+        }
+    }
+
+    /// Whether a repeated alert is recognised by its id.
+    pub fn knows_ids(&self) -> bool {
+        matches!(self, SinkConfig::Opensearch(_) | SinkConfig::Elasticsearch(_))
+    }
+}
+
 /// Settings of a sink on standard output.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdoutConfig {
+    /// Where it starts in the journal when it is new.
+    #[serde(default)]
+    pub start: Start,
     /// Whether the text of events may leave. On by default: nothing leaves the machine here.
     #[serde(default = "yes")]
     pub raw: bool,
@@ -40,6 +72,9 @@ pub struct StdoutConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
+    /// Where it starts in the journal when it is new.
+    #[serde(default)]
+    pub start: Start,
     /// Where; the folder must exist.
     pub path: PathBuf,
     /// Whether the text of events may leave. On by default: nothing leaves the machine here.
@@ -51,6 +86,9 @@ pub struct FileConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ElasticConfig {
+    /// Where it starts in the journal when it is new.
+    #[serde(default)]
+    pub start: Start,
     /// `http://HOST:PORT` or `https://…`, with a path if a proxy wants one.
     pub url: Endpoint,
     /// Indices are named `INDEX-YYYY.MM`; the alias over them and the index template are named `INDEX`.
@@ -99,6 +137,9 @@ pub struct ElasticConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplunkConfig {
+    /// Where it starts in the journal when it is new.
+    #[serde(default)]
+    pub start: Start,
     /// `https://HOST:8088`: what comes before `/services/collector`.
     pub url: Endpoint,
     /// The collector's token.
@@ -264,7 +305,10 @@ mod tests {
             (config.source.as_str(), config.sourcetype.as_str()),
             ("fleetwarden", "fleetwarden:alert")
         );
-        assert!(matches!(read("type = 'stdout'").unwrap(), SinkConfig::Stdout(StdoutConfig { raw: true })));
+        let stdout = read("type = 'stdout'").unwrap();
+        assert_eq!((stdout.start(), stdout.kind(), stdout.knows_ids()), (Start::Earliest, "stdout", false));
+        assert!(matches!(stdout, SinkConfig::Stdout(StdoutConfig { raw: true, .. })));
+        assert_eq!(read("type = 'stdout'\nstart = 'latest'").unwrap().start(), Start::Latest);
         assert!(matches!(read("type = 'file'\npath = 'a'").unwrap(), SinkConfig::File(_)));
     }
 

@@ -73,6 +73,10 @@ mod tests {
         folder.join("alerts.ndjson")
     }
 
+    fn config(path: PathBuf) -> FileConfig {
+        FileConfig { start: crate::kafka::Start::Earliest, path, raw: false }
+    }
+
     fn item(id: u128) -> Item {
         Item { alert: sample(id).into(), detected: Timestamp(0) }
     }
@@ -81,7 +85,7 @@ mod tests {
     async fn each_alert_is_a_line_at_the_end() {
         let path = at("append");
         std::fs::write(&path, "old\n").unwrap();
-        let mut sink = File::new(&FileConfig { path: path.clone(), raw: false });
+        let mut sink = File::new(&config(path.clone()));
         let outcomes = sink.attempt(&[item(1), item(2)]).await.unwrap();
         assert_eq!(outcomes, [Outcome::Delivered, Outcome::Delivered]);
         std::fs::rename(&path, path.with_extension("1")).unwrap();
@@ -103,7 +107,7 @@ mod tests {
     async fn a_line_that_was_cut_off_does_not_spoil_the_next() {
         let path = at("repair");
         std::fs::write(&path, "{\"id\":\"half").unwrap();
-        let mut sink = File::new(&FileConfig { path: path.clone(), raw: false });
+        let mut sink = File::new(&config(path.clone()));
         sink.attempt(&[item(1)]).await.unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let (first, second) = text.split_once('\n').unwrap();
@@ -115,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_path_that_cannot_be_written_blocks() {
         let path = std::env::temp_dir().join("no-such-folder-of-fleetwarden/alerts.ndjson");
-        let mut sink = File::new(&FileConfig { path, raw: false });
+        let mut sink = File::new(&config(path));
         let trouble = sink.attempt(&[item(1)]).await.unwrap_err();
         assert!(matches!(trouble, Trouble::Blocked { .. }), "{trouble:?}");
     }

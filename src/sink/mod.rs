@@ -3,6 +3,7 @@
 //! A sink tries once and says what came of it. How often, how fast and in what order is `runtime/delivery`;
 //! how an alert looks is `encode`. A sink keeps no alerts and never waits between attempts.
 
+pub mod channel;
 pub mod config;
 pub mod elastic;
 #[cfg(test)]
@@ -37,8 +38,10 @@ pub struct Item {
 /// What came of one alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is there (now, or from an earlier attempt).
+    /// It is there.
     Delivered,
+    /// It was there already, by its id: this attempt changed nothing.
+    Present,
     /// This sink will never take it.
     Refused {
         /// Why, in words that quote nothing of the alert: for logs.

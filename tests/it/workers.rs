@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use fleetwarden::alert::Alert;
 use fleetwarden::encode::plain;
-use fleetwarden::event::{Limits, PartitionId, Record, Timestamp};
+use fleetwarden::event::{Limits, PartitionId, Record};
 use fleetwarden::files::{Framing, Input, Line, Origin, read_all};
 use fleetwarden::kafka::mock::Mock;
 use fleetwarden::kafka::{Settings, Topics};
 use fleetwarden::rule::{self, RuleSet, shipped};
+use fleetwarden::runtime::delivery::Outlet;
 use fleetwarden::runtime::replay::Replay;
 use fleetwarden::runtime::run::{Plan, Running, edges};
 use fleetwarden::schema::{self, Schema};
+use fleetwarden::sink::Item;
+use fleetwarden::sink::channel::Channel;
 
 /// Streams and their partitions. Not by vehicle, and so in one: CloudTrail.
 const STREAMS: [(&str, u32); 3] = [("cloudtrail", 1), ("diagnostics", 4), ("telemetry", 4)];
@@ -66,11 +69,7 @@ fn replayed(lines: &[Line], schemas: &[Arc<Schema>]) -> Vec<String> {
 
 /// Starts workers on the topics, which are empty, and waits until each owns some: partitions that change hands
 /// later would begin cold.
-fn start(
-    mock: &Mock,
-    schemas: &[Arc<Schema>],
-    workers: usize,
-) -> (Running, Receiver<(Arc<Alert>, Timestamp)>) {
+fn start(mock: &Mock, schemas: &[Arc<Schema>], workers: usize) -> (Running, Receiver<Item>) {
     let (tap, alerts) = channel();
     let mut kafka = Settings::new(mock.brokers());
     // The in-process cluster answers a fetch only when its time is up, and lets members in when most of a
@@ -88,8 +87,7 @@ fn start(
         schemas: schemas.to_vec(),
         limits: Limits::default(),
         workers,
-        sinks: Vec::new(),
-        tap: Some(tap),
+        sinks: vec![Outlet::new("test", Box::new(Channel(tap)))],
         listen: None,
     };
     let running = Running::start(plan, edges().unwrap()).unwrap();
@@ -105,7 +103,7 @@ fn live(partitions: &std::collections::BTreeMap<PartitionId, fleetwarden::metric
 }
 
 /// Waits on the channel, through which nothing comes yet.
-fn wait_until(alerts: &Receiver<(Arc<Alert>, Timestamp)>, ready: impl Fn() -> bool) {
+fn wait_until(alerts: &Receiver<Item>, ready: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !ready() {
         assert!(Instant::now() < end, "the workers do not get their partitions");
@@ -113,7 +111,13 @@ fn wait_until(alerts: &Receiver<(Arc<Alert>, Timestamp)>, ready: impl Fn() -> bo
     }
 }
 
-fn live_run(texts: &[(String, Vec<Line>)], schemas: &[Arc<Schema>], workers: usize) -> Vec<String> {
+/// What `workers` find; at least `wanted` alerts are waited for.
+fn live_run(
+    texts: &[(String, Vec<Line>)],
+    schemas: &[Arc<Schema>],
+    workers: usize,
+    wanted: usize,
+) -> Vec<String> {
     let mock = Mock::start().unwrap();
     for (stream, partitions) in STREAMS {
         mock.create_topic(stream, partitions as i32).unwrap();
@@ -129,13 +133,14 @@ fn live_run(texts: &[(String, Vec<Line>)], schemas: &[Arc<Schema>], workers: usi
     }
     mock.flush().unwrap();
     let (mut found, end) = (Vec::new(), Instant::now() + PATIENCE);
-    while running.overview().totals().partitions.values().map(|it| it.records).sum::<u64>() < sent {
-        assert!(Instant::now() < end, "the workers do not read everything");
+    let read = || running.overview().totals().partitions.values().map(|it| it.records).sum::<u64>();
+    while read() < sent || found.len() < wanted {
+        assert!(Instant::now() < end, "{} of {sent} records, {} of {wanted} alerts", read(), found.len());
         found.extend(alerts.recv_timeout(Duration::from_millis(20)));
     }
     assert!(running.stop());
     found.extend(alerts.try_iter());
-    sorted(found.into_iter().map(|(alert, _)| alert))
+    sorted(found.into_iter().map(|item| item.alert))
 }
 
 #[test]
@@ -150,6 +155,7 @@ fn one_worker_four_workers_and_replay_say_the_same() {
     assert!(expected.len() > 10, "{} alerts", expected.len());
     let texts: Vec<(String, Vec<Line>)> =
         inputs.iter().map(|input| (input.stream.to_string(), read(std::slice::from_ref(input)))).collect();
+    let wanted = expected.len();
     std::thread::scope(|scope| {
         // At once: a group takes seconds to form.
         let runs = [1, 4].map(|workers| {
@@ -157,7 +163,7 @@ fn one_worker_four_workers_and_replay_say_the_same() {
                 workers,
                 scope.spawn({
                     let (texts, schemas) = (&texts, &schemas);
-                    move || live_run(texts, schemas, workers)
+                    move || live_run(texts, schemas, workers, wanted)
                 }),
             )
         });

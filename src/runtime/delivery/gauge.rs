@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::event::Timestamp;
+use super::line::now;
+use crate::event::{Micros, Timestamp};
+use crate::metrics::Gaps;
 
 /// How a sink is doing. Times are wall time.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +14,8 @@ pub struct SinkStats {
     pub name: Arc<str>,
     /// Alerts that are there.
     pub delivered: u64,
+    /// Of them, those that were there before they were sent.
+    pub present: u64,
     /// Alerts that it will never take.
     pub refused: u64,
     /// Alerts tried once more, counted each time.
@@ -26,6 +30,30 @@ pub struct SinkStats {
     pub last_error: Option<(Timestamp, String)>,
     /// Set while somebody has to act before it goes on.
     pub blocked: Option<Blockage>,
+    /// How it does as a reader of the journal.
+    pub reading: SinkReading,
+}
+
+/// How a sink does as a reader of the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkReading {
+    /// Partitions of the journal that this process reads for it.
+    pub partitions: usize,
+    /// Records of the journal in these partitions behind what has its outcome; none = not known yet.
+    pub lag: Option<u64>,
+    /// For how long the oldest alert that was read has been without its outcome, in microseconds; 0 = there is
+    /// none.
+    pub oldest: Micros,
+    /// Entries of owners that had been replaced: nobody listened.
+    pub superseded: u64,
+    /// Records that are no entries.
+    pub undecodable: u64,
+    /// What was gone before it could be read.
+    pub gaps: Gaps,
+    /// Refused alerts that are in the dead-letter topic.
+    pub letters: u64,
+    /// Attempts to write them that were made again.
+    pub letter_retries: u64,
 }
 
 /// Why a sink does not go on by itself.
@@ -46,10 +74,14 @@ pub(super) struct Gauge {
     capacity: usize,
     waiting: AtomicUsize,
     delivered: AtomicU64,
+    present: AtomicU64,
     refused: AtomicU64,
     retried: AtomicU64,
     /// Microseconds; 0 = never.
     last_delivered: AtomicI64,
+    /// When the oldest alert without an outcome was written, in microseconds; 0 = there is none.
+    oldest: AtomicI64,
+    reading: Mutex<SinkReading>,
     trouble: Mutex<Trouble>,
 }
 
@@ -66,9 +98,12 @@ impl Gauge {
             capacity,
             waiting: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
+            present: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             last_delivered: AtomicI64::new(0),
+            oldest: AtomicI64::new(0),
+            reading: Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -99,6 +134,25 @@ impl Gauge {
     pub fn delivered(&self, now: Timestamp) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
         self.last_delivered.store(now.0, Ordering::Relaxed);
+    }
+
+    pub fn present(&self) {
+        self.present.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// More alerts wait.
+    pub fn add(&self, count: usize) {
+        self.waiting.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// When the oldest alert without an outcome was written.
+    pub fn oldest(&self, written: Option<Timestamp>) {
+        self.oldest.store(written.map_or(0, |written| written.0), Ordering::Relaxed);
+    }
+
+    /// What is known of it as a reader.
+    pub fn reading(&self) -> std::sync::MutexGuard<'_, SinkReading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn refused(&self) {
@@ -134,9 +188,12 @@ impl Gauge {
     pub fn stats(&self) -> SinkStats {
         let Trouble { last_error, blocked } = self.trouble().clone();
         let last = self.last_delivered.load(Ordering::Relaxed);
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        let oldest = if oldest == 0 { 0 } else { now().0.saturating_sub(oldest).max(0) };
         SinkStats {
             name: self.name.clone(),
             delivered: self.delivered.load(Ordering::Relaxed),
+            present: self.present.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
             waiting: self.waiting(),
@@ -144,6 +201,7 @@ impl Gauge {
             last_delivered: (last != 0).then_some(Timestamp(last)),
             last_error,
             blocked,
+            reading: SinkReading { oldest, ..self.reading().clone() },
         }
     }
 

@@ -9,9 +9,59 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::gauge::Gauge;
-use super::{Load, Report};
+use crate::alert::Alert;
 use crate::event::Timestamp;
 use crate::sink::{Item, Outcome, Sink, Trouble};
+
+/// Where in the journal an alert stands, and in which of our times as the owner of that part it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The partition of the journal.
+    pub partition: i32,
+    /// Rises each time the partition becomes ours: what was read before is nobody's business any more.
+    pub term: u64,
+    /// The offset of the record.
+    pub offset: i64,
+}
+
+/// The alerts of one record of the journal, on their way to one sink.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel {
+    /// Where the record stands.
+    pub place: Place,
+    /// Its alerts.
+    pub alerts: Vec<Arc<Alert>>,
+    /// Wall time at which they were found.
+    pub detected: Timestamp,
+}
+
+/// What a line is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To deliver.
+    Deliver(Parcel),
+    /// To forget what came of a partition and has not been sent: it is somebody else's now.
+    Forget(i32),
+}
+
+/// What came of one alert.
+#[derive(Clone, Debug)]
+pub(super) enum Report {
+    /// It is there.
+    Delivered(Place),
+    /// The sink will never take it.
+    Refused {
+        /// Where it stands.
+        place: Place,
+        /// The alert.
+        alert: Arc<Alert>,
+        /// Why, in the words of the destination, which may quote the alert: not for logs.
+        reason: String,
+    },
+}
+
+/// Who hears what came of alerts.
+pub(super) type Tell = Box<dyn Fn(Report) + Send>;
 
 /// Longest wait that a destination can ask for.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -57,14 +107,14 @@ fn chance() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// An alert without an outcome.
 struct Waiting {
-    load: Arc<Load>,
+    place: Place,
     item: Item,
     /// Whether it failed when it was last attempted.
     tried: bool,
@@ -81,7 +131,8 @@ struct Waiting {
 /// One sink, its queue and its state.
 pub(super) struct Line {
     sink: Box<dyn Sink>,
-    inbox: UnboundedReceiver<Arc<Load>>,
+    inbox: UnboundedReceiver<Order>,
+    tell: Tell,
     gauge: Arc<Gauge>,
     pace: Pace,
     /// By the order in which they came.
@@ -99,13 +150,15 @@ pub(super) struct Line {
 impl Line {
     pub fn new(
         sink: Box<dyn Sink>,
-        inbox: UnboundedReceiver<Arc<Load>>,
+        inbox: UnboundedReceiver<Order>,
+        tell: Tell,
         gauge: Arc<Gauge>,
         pace: Pace,
     ) -> Line {
         Line {
             sink,
             inbox,
+            tell,
             gauge,
             pace,
             waiting: BTreeMap::new(),
@@ -136,8 +189,8 @@ impl Line {
     /// Takes in what has come, and waits until something is due. False once nothing ever will be.
     async fn collect(&mut self) -> bool {
         loop {
-            while let Ok(load) = self.inbox.try_recv() {
-                self.take_in(load);
+            while let Ok(order) = self.inbox.try_recv() {
+                self.obey(order);
             }
             // What was not tried yet is due at once: `None` is before any time.
             let first = self.waiting.values().map(|waiting| waiting.due).min();
@@ -147,8 +200,8 @@ impl Line {
             }
             let wake = next.unwrap_or_else(Instant::now);
             tokio::select! {
-                load = self.inbox.recv(), if !self.inbox.is_closed() => {
-                    load.into_iter().for_each(|load| self.take_in(load));
+                order = self.inbox.recv(), if !self.inbox.is_closed() => {
+                    order.into_iter().for_each(|order| self.obey(order));
                 }
                 () = sleep_until(wake), if next.is_some() => {}
                 else => return false,
@@ -156,15 +209,30 @@ impl Line {
         }
     }
 
-    fn take_in(&mut self, load: Arc<Load>) {
-        for alert in &load.parcel.alerts {
-            let item = Item { alert: alert.clone(), detected: load.parcel.detected };
-            let load = load.clone();
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Deliver(parcel) => self.take_in(parcel),
+            Order::Forget(partition) => self.forget(partition),
+        }
+    }
+
+    fn take_in(&mut self, parcel: Parcel) {
+        for alert in parcel.alerts {
+            let item = Item { alert, detected: parcel.detected };
             let (tried, under_way, blocked) = (false, false, false);
-            let waiting = Waiting { load, item, tried, under_way, tries: 0, due: None, blocked };
+            let place = parcel.place;
+            let waiting = Waiting { place, item, tried, under_way, tries: 0, due: None, blocked };
             self.waiting.insert(self.came, waiting);
             self.came += 1;
         }
+    }
+
+    /// What a sink has taken stays until it says what became of it: it remembers it, too.
+    fn forget(&mut self, partition: i32) {
+        let before = self.waiting.len();
+        self.waiting.retain(|_, waiting| waiting.under_way || waiting.place.partition != partition);
+        self.gauge.release(before - self.waiting.len());
+        self.recover();
     }
 
     /// The first alerts that are due, with their places.
@@ -191,9 +259,10 @@ impl Line {
         self.attempted(places.get(..outcomes.len()).unwrap_or(places));
         for (place, outcome) in places.iter().zip(outcomes) {
             match outcome {
-                Outcome::Delivered => {
-                    self.gauge.delivered(now());
-                    self.done(*place);
+                Outcome::Delivered => self.delivered(*place),
+                Outcome::Present => {
+                    self.gauge.present();
+                    self.delivered(*place);
                 }
                 Outcome::Refused { why, detail } => self.refused(*place, &why, &detail),
                 Outcome::Pending(after) => self.pending(*place, after),
@@ -203,23 +272,23 @@ impl Line {
         self.recover();
     }
 
-    fn done(&mut self, place: u64) {
+    fn delivered(&mut self, place: u64) {
         if let Some(waiting) = self.waiting.remove(&place) {
-            // In this order: once nothing waits, everything is settled.
-            waiting.load.outcome();
+            self.gauge.delivered(now());
+            // In this order: once nothing waits, everything has been told.
+            (self.tell)(Report::Delivered(waiting.place));
             self.gauge.release(1);
         }
     }
 
     fn refused(&mut self, place: u64, why: &str, detail: &str) {
-        self.gauge.refused();
         self.gauge.error(now(), why);
-        if let Some(Waiting { load, item, .. }) = self.waiting.get(&place) {
+        if let Some(Waiting { place, item, .. }) = self.waiting.remove(&place) {
+            self.gauge.refused();
             let reason = if detail.is_empty() { why.to_string() } else { format!("{why}: {detail}") };
-            let (stamp, sink) = (load.parcel.stamp.clone(), self.gauge.name.clone());
-            load.back.send(Report::Refused { stamp, sink, alert: item.alert.clone(), reason }).ok();
+            (self.tell)(Report::Refused { place, alert: item.alert, reason });
+            self.gauge.release(1);
         }
-        self.done(place);
     }
 
     /// One alert is on its way: asking for it is no second try.
@@ -269,7 +338,7 @@ impl Line {
                 if self.gauge.block(now, why, mend) {
                     tracing::error!(
                         "sink {:?} is blocked: {why}, since {now}, {} of {} alerts waiting, \
-                         detection goes on until the queue is full; {mend}",
+                         detection goes on, more wait in Kafka; {mend}",
                         self.gauge.name,
                         self.gauge.waiting(),
                         self.gauge.capacity(),

@@ -51,7 +51,8 @@ impl Answer {
         let why = format!("{} {kind} (index {name})", item.status);
         let blocked = |mend: &str| Outcome::Failed(Trouble::Blocked { why: why.clone(), mend: mend.into() });
         match item.status {
-            200..=299 | 409 => Outcome::Delivered,
+            200..=299 => Outcome::Delivered,
+            409 => Outcome::Present,
             ..=399 | 408 | 429 | 500.. => Outcome::Failed(Trouble::Retry { after: self.after, why }),
             401 => blocked("check user and password, or api_key"),
             403 if kind == "cluster_block_exception" => {

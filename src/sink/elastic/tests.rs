@@ -47,13 +47,13 @@ async fn the_request_is_the_golden_one() {
 }
 
 #[tokio::test]
-async fn what_is_there_already_is_delivered() {
+async fn what_is_there_already_is_told_from_what_is_new() {
     let server = Server::start().await;
     let mut sink = sink(&server.config());
-    for _ in 0..2 {
-        assert_eq!(sink.attempt(&items([1, 2])).await.unwrap(), [Outcome::Delivered, Outcome::Delivered]);
-    }
-    assert_eq!(server.ids(), [1, 2]);
+    assert_eq!(sink.attempt(&items([1, 2])).await.unwrap(), [Outcome::Delivered, Outcome::Delivered]);
+    let again = sink.attempt(&items([2, 3])).await.unwrap();
+    assert_eq!(again, [Outcome::Present, Outcome::Delivered]);
+    assert_eq!(server.ids(), [1, 2, 3]);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn all(sink: &mut Hec, mut batch: Vec<Item>) -> Vec<u128> {
         let mut waits = false;
         let mut outcomes = done.into_iter();
         batch.retain(|item| match outcomes.next() {
-            Some(Outcome::Delivered) => false,
+            Some(Outcome::Delivered | Outcome::Present) => false,
             Some(Outcome::Refused { .. }) => {
                 refused.push(item.alert.id);
                 false
