@@ -12,6 +12,7 @@ pub mod query;
 pub mod replay;
 pub mod run;
 pub mod schema;
+mod shelf;
 mod show;
 pub mod simulate;
 pub mod sink;
@@ -134,13 +135,52 @@ pub struct Rules {
     pub content: Content,
 }
 
+/// Why rules or schemas are not fit to run.
+pub enum Refusal {
+    /// What could not be read at all.
+    Unreadable(String),
+    /// Problems, and the files that they are in.
+    Problems(Vec<Diagnostic>, Vec<Source>),
+}
+
+impl Refusal {
+    /// For people.
+    pub fn text(&self, color: bool) -> String {
+        match self {
+            Refusal::Unreadable(why) => why.clone(),
+            Refusal::Problems(problems, sources) => {
+                let errors = problems.iter().filter(|problem| problem.gravity == Gravity::Error);
+                let text = |problem: &Diagnostic| {
+                    let source = sources.iter().find(|source| source.path == problem.file);
+                    problem.render(source.map_or("", |source| &source.text), color)
+                };
+                errors.map(text).collect::<Vec<String>>().join("\n\n")
+            }
+        }
+    }
+
+    /// Prints it.
+    fn exit(self) -> Exit {
+        match self {
+            Refusal::Unreadable(why) => fail(&why),
+            Refusal::Problems(problems, sources) => {
+                print_problems(&problems, &sources, Gravity::Error);
+                let errors = problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
+                let errors = number(errors, "error");
+                eprintln!("{errors}. Nothing was loaded; `fleetwarden check` shows warnings as well.");
+                Exit::Findings
+            }
+        }
+    }
+}
+
 /// All streams: those of `path`, else of `./schemas`, else the built-in ones. Problems are printed.
 pub fn schemas(path: Option<&Path>) -> Result<Vec<Arc<Schema>>, Exit> {
-    schemas_of(&schema_files(path)?)
+    schema_files(path).and_then(|files| schemas_of(&files)).map_err(Refusal::exit)
 }
 
 /// Their files.
-fn schema_files(path: Option<&Path>) -> Result<Vec<Source>, Exit> {
+fn schema_files(path: Option<&Path>) -> Result<Vec<Source>, Refusal> {
     let local = Path::new("schemas");
     let path = match path {
         Some(path) => path,
@@ -148,9 +188,9 @@ fn schema_files(path: Option<&Path>) -> Result<Vec<Source>, Exit> {
         None => return Ok(crate::schema::built_in_sources()),
     };
     let sources = crate::schema::read_dir(path)
-        .map_err(|error| fail(&format!("cannot read schemas {}: {error}", path.display())))?;
+        .map_err(|error| Refusal::Unreadable(format!("cannot read schemas {}: {error}", path.display())))?;
     if sources.is_empty() {
-        return Err(fail(&format!(
+        return Err(Refusal::Unreadable(format!(
             "no schema in {}: a stream is described by NAME.toml there",
             path.display()
         )));
@@ -158,19 +198,21 @@ fn schema_files(path: Option<&Path>) -> Result<Vec<Source>, Exit> {
     Ok(sources)
 }
 
-fn schemas_of(sources: &[Source]) -> Result<Vec<Arc<Schema>>, Exit> {
+fn schemas_of(sources: &[Source]) -> Result<Vec<Arc<Schema>>, Refusal> {
     let (schemas, problems) = crate::schema::load(sources);
-    print_problems(&problems, sources, Gravity::Error);
-    if problems.iter().any(|problem| problem.gravity == Gravity::Error) {
-        Err(Exit::Findings)
-    } else {
-        Ok(schemas)
+    match problems.iter().any(|problem| problem.gravity == Gravity::Error) {
+        true => Err(Refusal::Problems(problems, sources.to_vec())),
+        false => Ok(schemas),
     }
 }
 
 /// Reads rule files and folders of them. Where there is no folder `rules` and nothing else was asked for, the
 /// shipped rules: the binary alone is enough to look at them.
 pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Exit> {
+    rule_sources(paths).map_err(Refusal::exit)
+}
+
+fn rule_sources(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Refusal> {
     if let [path] = paths
         && path == Path::new("rules")
         && !path.exists()
@@ -178,37 +220,42 @@ pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Exit> {
         eprintln!("no folder \"rules\" here: these are the rules that ship with the program");
         return Ok(rule::shipped::files());
     }
-    let files = rule::file::read(paths).map_err(|error| fail(&error.to_string()))?;
+    let files = rule::file::read(paths).map_err(|error| Refusal::Unreadable(error.to_string()))?;
     if files.is_empty() {
         let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(fail(&format!("no rule file (*.toml) in {}", shown.join(", "))));
+        return Err(Refusal::Unreadable(format!("no rule file (*.toml) in {}", shown.join(", "))));
     }
     Ok(files)
 }
 
 /// The tables of the nearest folder `lookups` upwards from the rules; none if there is no such folder.
 pub fn lookups(rules: &[PathBuf]) -> Result<rule::lookup::Read, Exit> {
+    tables(rules).map_err(Refusal::exit)
+}
+
+fn tables(rules: &[PathBuf]) -> Result<rule::lookup::Read, Refusal> {
     let Some(folder) = rule::lookup::folder_of(rules) else { return Ok(rule::lookup::Read::default()) };
     rule::lookup::read(&folder)
-        .map_err(|error| fail(&format!("cannot read lookups {}: {error}", folder.display())))
+        .map_err(|error| Refusal::Unreadable(format!("cannot read lookups {}: {error}", folder.display())))
 }
 
 /// Loads rules and schemas; if there is an error in any, prints all problems and gives up.
 pub fn load_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rules, Exit> {
+    read_rules(paths, schemas_path).map_err(Refusal::exit)
+}
+
+/// Loads rules and schemas; prints nothing.
+pub fn read_rules(paths: &[PathBuf], schemas_path: Option<&Path>) -> Result<Rules, Refusal> {
     let described = schema_files(schemas_path)?;
     let schemas = schemas_of(&described)?;
-    let files = rule_files(paths)?;
-    let tables = lookups(paths)?;
+    let files = rule_sources(paths)?;
+    let tables = tables(paths)?;
     let mut loaded = rule::load_with(&files, &schemas, &tables.lookups);
     loaded.problems.extend(tables.problems);
-    let errors = loaded.problems.iter().filter(|problem| problem.gravity == Gravity::Error).count();
     let written: Vec<Source> = files.into_iter().map(|file| file.source).collect();
-    if errors > 0 {
+    if loaded.problems.iter().any(|problem| problem.gravity == Gravity::Error) {
         let sources: Vec<Source> = written.into_iter().chain(tables.sources).collect();
-        print_problems(&loaded.problems, &sources, Gravity::Error);
-        let errors = number(errors, "error");
-        eprintln!("{errors}. Nothing was loaded; `fleetwarden check` shows warnings as well.");
-        return Err(Exit::Findings);
+        return Err(Refusal::Problems(loaded.problems, sources));
     }
     let content = Content { rules: written, schemas: described, lookups: tables.sources };
     Ok(Rules { rules: loaded.rules, tests: loaded.tests, schemas, content })

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+use super::shelf::Folders;
 use super::{Exit, Rules};
+use crate::checkpoint::Store;
 use crate::config::{self, Config, LogFormat};
 use crate::kafka::{Cluster, Error, TopicInfo, Topics, Unplaced};
 use crate::metrics::RuleRow;
 use crate::rule::{Clock, Kind, Rule, RuleSet};
 use crate::runtime::delivery::Outlet;
-use crate::runtime::run::{Ended, Misplaced, Plan, Running, edges, misplaced, topics, without};
+use crate::runtime::run::{Ended, Misplaced, Plan, Running, Saving, edges, misplaced, topics};
 use crate::schema::Schema;
 use crate::sink;
 
@@ -23,6 +25,10 @@ pub struct RunArgs {
     /// The configuration
     #[arg(short, long, default_value = "fleetwarden.toml")]
     pub config: PathBuf,
+
+    /// Start partitions whose saved state is gone without it, instead of not at all
+    #[arg(long)]
+    pub cold: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. 1: problems in rules or schemas; 2: in the configuration, or around us.
@@ -39,7 +45,7 @@ pub fn run(args: &RunArgs) -> Exit {
         Err(exit) => return exit,
     };
     log(&config.log);
-    match start(config, loaded) {
+    match start(config, loaded, args.cold) {
         Ok(running) => finish(running),
         Err(error) => super::fail(&error.to_string()),
     }
@@ -59,35 +65,38 @@ pub(super) fn log(log: &config::Log) {
     }
 }
 
-fn start(config: Config, loaded: Rules) -> Result<Running, Error> {
-    let Rules { rules, schemas, .. } = loaded;
+fn start(config: Config, loaded: Rules, cold: bool) -> Result<Running, Error> {
     let sinks = sinks(&config)?;
-    let (read, rules) = streams(&config, &schemas, rules)?;
+    let read = streams(&config, &loaded.schemas, &loaded.rules)?;
     let runtime = edges()?;
-    let found = {
+    let (found, journal) = {
         let cluster = Cluster::open(&config.kafka, runtime.handle())?;
         let found = topics(&cluster, &config.kafka, &read)?;
         cluster.ensure(&config.kafka.dead_letter_topic)?;
-        found
+        (found, cluster.ensure_journal(&config.kafka.journal_topic)?)
     };
-    let misplaced = misplaced(&rules, &found);
+    let saving = saving(&config, cold, &runtime)?;
+    let misplaced = misplaced(&loaded.rules, &found);
     if config.kafka.unplaced == Unplaced::Refuse && !misplaced.is_empty() {
         return Err(refusal(&misplaced));
     }
-    let gone: Vec<String> = misplaced.iter().map(|rule| rule.rule.clone()).collect();
-    let rules = if gone.is_empty() { rules } else { without(&rules, &gone, &schemas) };
+    let folders = Folders::new(&config.rules, config.schemas.as_deref(), &found);
+    let fresh = folders.fresh(loaded);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = config.workers.map_or(cores, usize::from);
-    tell(&config, &rules, &found, &misplaced, workers, &sinks);
+    tell(&config, &fresh.compiled.rules, &found, &misplaced, workers, &sinks);
+    let told_time = found.iter().filter(|topic| topic.broker_time == Some(false));
     let plan = Plan {
+        told_time: told_time.map(|topic| topic.stream.clone()).collect(),
         kafka: config.kafka,
         topics: read,
-        rules,
-        unplaced: gone,
-        schemas,
+        fresh,
+        shelf: Some(Arc::new(folders)),
         limits: config.limits,
         workers,
         sinks,
+        journal,
+        saving,
         listen: Some(config.http.listen),
     };
     let running = Running::start(plan, runtime)?;
@@ -128,7 +137,7 @@ fn sinks(config: &Config) -> Result<Vec<Outlet>, Error> {
 
 /// What is read: every enabled stream that some rule reads. The rules of other streams are left out, and
 /// told.
-fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(Topics, RuleSet), Error> {
+fn streams(config: &Config, schemas: &[Arc<Schema>], rules: &RuleSet) -> Result<Topics, Error> {
     for name in config.streams.keys() {
         if !schemas.iter().any(|schema| *schema.name == **name) {
             let known: Vec<&str> = schemas.iter().map(|schema| &*schema.name).collect();
@@ -137,10 +146,8 @@ fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(
         }
     }
     let enabled = |stream: &str| config.streams.get(stream).is_none_or(|stream| stream.enabled);
-    let idle: Vec<String> =
-        rules.rules.iter().filter(|rule| !enabled(&rule.stream)).map(|rule| rule.info.id.clone()).collect();
-    let rules = if idle.is_empty() { rules } else { without(&rules, &idle, schemas) };
-    let wanted: BTreeSet<&str> = rules.rules.iter().map(|rule| &*rule.stream).collect();
+    let wanted: BTreeSet<&str> =
+        rules.rules.iter().map(|rule| &*rule.stream).filter(|stream| enabled(stream)).collect();
     let mut read = Vec::new();
     for schema in schemas {
         if wanted.contains(&*schema.name) {
@@ -154,7 +161,17 @@ fn streams(config: &Config, schemas: &[Arc<Schema>], rules: RuleSet) -> Result<(
     if read.is_empty() {
         return Err(Error::new("there is nothing to do: no rule reads an enabled stream"));
     }
-    Ok((Topics::new(read)?, rules))
+    Topics::new(read)
+}
+
+/// Where state is saved. A store that cannot be written to stops the start: without it, nothing that is
+/// remembered would survive a crash.
+fn saving(config: &Config, cold: bool, runtime: &tokio::runtime::Runtime) -> Result<Saving, Error> {
+    let checkpoints = &config.checkpoints;
+    let store = runtime
+        .block_on(Store::open(&checkpoints.url))
+        .map_err(|error| Error::new(format!("[checkpoints]: {error}")))?;
+    Ok(Saving { store, every: checkpoints.every, keep: usize::from(checkpoints.keep.get()), cold })
 }
 
 fn refusal(misplaced: &[Misplaced]) -> Error {

@@ -21,7 +21,7 @@ struct Written {
 }
 
 /// A duration as text.
-struct Span(Micros);
+pub(super) struct Span(pub Micros);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {

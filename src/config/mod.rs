@@ -3,6 +3,7 @@
 //! Says what was asked for. Whether the topics exist, whether a sink answers, what the rules mean: others
 //! find out.
 
+mod checkpoints;
 mod credentials;
 mod hide;
 mod limits;
@@ -17,6 +18,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use checkpoints::Checkpoints;
 
 use crate::diagnostic::{Diagnostic, Source};
 use crate::event::Limits;
@@ -47,6 +50,9 @@ pub struct Config {
     /// Where alerts go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkConfig>,
+    /// Where state is saved.
+    #[serde(default)]
+    pub checkpoints: Checkpoints,
     /// The engine's limits.
     #[serde(default, deserialize_with = "limits::read")]
     pub limits: Limits,

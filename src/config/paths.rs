@@ -8,6 +8,10 @@ use crate::sink::SinkConfig;
 /// Makes every path of a configuration one that does not depend on where the program runs.
 pub(super) fn start_at(folder: &Path, config: &mut Config) {
     config.rules = folder.join(&config.rules);
+    let url = &mut config.checkpoints.url;
+    if !url.contains(':') {
+        *url = folder.join(&*url).display().to_string();
+    }
     let tls = config.kafka.tls.iter_mut();
     let mut all: Vec<&mut Option<PathBuf>> = vec![&mut config.schemas];
     all.extend(tls.flat_map(|tls| [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file]));

@@ -127,7 +127,7 @@ fn every_mistake_of_a_sink_is_told_at_its_place_by_its_key() {
         "11:8 \"sinks.b.type\": unknown value \"opensaerch\" | did you mean \"opensearch\"?",
         "12:8 \"sinks.b.user\": invalid type: integer | expected a string",
         "13:1 \"sinks.c\": \"path\" is missing | it has no default",
-        "15:1 unknown key \"sinks.c.url\" | one of: path, raw",
+        "15:1 unknown key \"sinks.c.url\" | one of: start, path, raw",
         "16:1 \"sinks.d\": \"type\" is missing | one of: stdout, file, opensearch, elasticsearch, splunk",
         "19:5 \"sinks.e\" is no table | write [sinks.e], and below it its type",
         "21:8 \"limits.keys\": 0 is out of range | expected 1 to 1000000000",

@@ -29,9 +29,6 @@ pub struct Settings {
     /// Where records go that cannot be read, and alerts that a sink will never take.
     #[serde(default = "default_dead_letter_topic")]
     pub dead_letter_topic: String,
-    /// Where workers write what they claim, are told and say.
-    #[serde(default = "default_journal_topic")]
-    pub journal_topic: String,
     /// Where reading starts in a partition for which the group has committed nothing.
     #[serde(default)]
     pub start: Start,
@@ -60,10 +57,6 @@ pub struct Settings {
 
 fn default_group() -> String {
     "fleetwarden".into()
-}
-
-fn default_journal_topic() -> String {
-    "fleetwarden.journal".into()
 }
 
 fn default_dead_letter_topic() -> String {
@@ -212,7 +205,6 @@ impl Settings {
         Settings {
             brokers: brokers.into(),
             group: default_group(),
-            journal_topic: default_journal_topic(),
             dead_letter_topic: default_dead_letter_topic(),
             journal_topic: default_journal_topic(),
             start: Start::default(),

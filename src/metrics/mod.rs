@@ -19,7 +19,7 @@ use crate::alert::{Blind, Severity};
 use crate::event::{PartitionId, Timestamp};
 use crate::rule::{Kind, Mode, RuleSet};
 use crate::runtime::delivery::SinkStats;
-use crate::runtime::worker::Totals;
+pub use crate::runtime::worker::{Gaps, Totals};
 
 /// What one worker's thread publishes about itself.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +44,6 @@ pub struct Status {
     pub event_to_alert: Latency,
     /// From the broker's clock to the alert.
     pub broker_to_alert: Latency,
-    /// What could not be read since it was gone before it was read, by stream.
-    pub gaps: BTreeMap<Arc<str>, Gaps>,
     /// Dead letters written, by what they are.
     pub dead_letters: DeadLetters,
 }
@@ -67,15 +65,6 @@ impl Reading {
         let (next, end) = (self.next_offset?, self.end?);
         Some(u64::try_from(end.saturating_sub(next)).unwrap_or(0))
     }
-}
-
-/// Records that were gone before they were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gaps {
-    /// How often reading had to jump.
-    pub jumps: u64,
-    /// How many offsets were jumped over, where that is known.
-    pub records: u64,
 }
 
 /// Dead letters written.
@@ -133,6 +122,12 @@ pub struct Overview {
     pub rules: Vec<RuleRow>,
     /// Ids of rules that were left out since they would need the exchange.
     pub unplaced: Vec<String>,
+    /// The hash of the rule set that judges.
+    pub rule_set: u128,
+    /// Rule sets that were refused since the start.
+    pub refused_rule_sets: u64,
+    /// Checkpoints that could not be written.
+    pub failed_checkpoints: u64,
 }
 
 impl Overview {
@@ -159,6 +154,14 @@ impl Overview {
                 sum.rules.entry(rule.clone()).or_default().merge(theirs);
             }
             sum.pending += totals.pending;
+            sum.replaying += totals.replaying;
+            sum.divergence += totals.divergence;
+            sum.unknown_sets += totals.unknown_sets;
+            for (stream, theirs) in &totals.gaps {
+                let own = sum.gaps.entry(stream.clone()).or_default();
+                own.jumps += theirs.jumps;
+                own.records += theirs.records;
+            }
         }
         sum
     }

@@ -1,12 +1,11 @@
 //! The text format of Prometheus, made at the time of a scrape.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
-use super::{Gaps, Latency, Overview, Status};
+use super::{Latency, Overview, Status};
 use crate::alert::Reason;
 use crate::event::{PartitionId, RejectReason};
 use crate::pipeline::RuleCounters;
@@ -21,8 +20,9 @@ pub fn render(overview: &Overview) -> String {
     let totals = overview.totals();
     let mut page = Page::default();
     page.about(overview);
+    page.state(overview, &totals);
     page.partitions(overview, &totals);
-    page.streams(overview, &totals);
+    page.streams(&totals);
     page.rules(overview, &totals);
     page.sinks(overview);
     page.workers(overview);
@@ -107,6 +107,22 @@ impl Page {
             let labels = [("severity", severity), ("kind", kind), ("mode", mode)];
             self.gauge("fleetwarden_rules", "Rules that run.", &labels, n as f64);
         }
+        let hash = format!("{:032x}", overview.rule_set);
+        let help = "The rule set that judges, by its hash; always 1.";
+        self.gauge("fleetwarden_rule_set_info", help, &[("hash", hash.as_str())], 1.0);
+        let help = "Rule sets that were read anew and refused.";
+        self.counter("fleetwarden_rule_sets_refused_total", help, &[], overview.refused_rule_sets);
+    }
+
+    fn state(&mut self, overview: &Overview, totals: &Totals) {
+        let help = "Checkpoints that could not be written: the one before was kept.";
+        self.counter("fleetwarden_checkpoints_failed_total", help, &[], overview.failed_checkpoints);
+        let help = "Partitions that go through what an earlier owner has said already.";
+        self.gauge("fleetwarden_partitions_replaying", help, &[], totals.replaying as f64);
+        let help = "Alerts that one owner of a partition found and another did not; must stay 0.";
+        self.counter("fleetwarden_divergence_total", help, &[], totals.divergence);
+        let help = "Rule sets that had judged and could not be had again when a partition was taken over.";
+        self.counter("fleetwarden_rule_sets_missing_total", help, &[], totals.unknown_sets);
     }
 
     fn partitions(&mut self, overview: &Overview, totals: &Totals) {
@@ -147,7 +163,7 @@ impl Page {
         }
     }
 
-    fn streams(&mut self, overview: &Overview, totals: &Totals) {
+    fn streams(&mut self, totals: &Totals) {
         let mut rejects: BTreeMap<&str, BTreeMap<RejectReason, u64>> = BTreeMap::new();
         for (id, counts) in &totals.partitions {
             let of_stream = rejects.entry(&*id.stream).or_default();
@@ -175,17 +191,11 @@ impl Page {
                 self.counter("fleetwarden_values_mistyped_total", help, &labels, *n);
             }
         }
-        self.gaps(overview);
+        self.gaps(totals);
     }
 
-    fn gaps(&mut self, overview: &Overview) {
-        let mut gaps: BTreeMap<Arc<str>, Gaps> = BTreeMap::new();
-        for (stream, own) in overview.workers.iter().flat_map(|worker| &worker.gaps) {
-            let sum = gaps.entry(stream.clone()).or_default();
-            sum.jumps += own.jumps;
-            sum.records += own.records;
-        }
-        for (stream, sum) in &gaps {
+    fn gaps(&mut self, totals: &Totals) {
+        for (stream, sum) in &totals.gaps {
             let help = "How often records were gone before they were read.";
             self.counter("fleetwarden_gaps_total", help, &[("stream", stream)], sum.jumps);
             let help = "Offsets that were gone before they were read, where their number is known.";
@@ -313,7 +323,7 @@ fn label(name: &str, value: &str) -> LabelPair {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::{Reading, RuleRow};
+    use super::super::{Gaps, Reading, RuleRow};
     use super::*;
     use crate::alert::Severity;
     use crate::event::Timestamp;
@@ -358,7 +368,7 @@ pub(crate) mod tests {
         let rule = worker.totals.rules.entry("a-\"quoted\"\\rule\n".into()).or_default();
         rule.alerts.insert(Severity::Critical, 4);
         Reason::ALL.into_iter().for_each(|reason| rule.blind.add(reason, 1));
-        worker.gaps.insert("telemetry".into(), Gaps { jumps: 1, records: 7 });
+        worker.totals.gaps.insert("telemetry".into(), Gaps { jumps: 1, records: 7 });
         worker.event_to_alert.record(1_500);
         worker.broker_to_alert.record(900);
         let row = |id: &str, mode| RuleRow { id: id.into(), severity: Severity::High, kind: "match", mode };
@@ -367,6 +377,8 @@ pub(crate) mod tests {
             sinks: vec![sink("stdout", None), sink("opensearch", Some(blockage()))],
             rules: vec![row("a-\"quoted\"\\rule\n", "live"), row("quiet", "shadow")],
             unplaced: vec!["needs-the-exchange".into()],
+            rule_set: 0xabc,
+            ..Overview::default()
         }
     }
 

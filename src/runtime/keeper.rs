@@ -12,12 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::prober::{Prober, Wanted};
-use super::worker::Past;
+use super::publish::Shelf;
+use super::worker::{Compiled, Past};
 use crate::checkpoint::{self, Store, rules};
 use crate::event::{Checkpoint, PartitionId, Root, Timestamp, Told};
 use crate::journal::{self, Tail};
 use crate::kafka::{self, Error, Scout, Settings, Start, Topics};
-use crate::rule::RuleSet;
 
 /// Questions that are worked on at once.
 const AT_ONCE: usize = 16;
@@ -150,6 +150,8 @@ pub struct Keeping {
     pub keep: usize,
     /// Whether a partition whose state is lost may start without it.
     pub cold: bool,
+    /// Where rule sets come from: which rules of an old one run here. None: all.
+    pub shelf: Option<Arc<dyn Shelf>>,
 }
 
 /// Answers all workers of a process.
@@ -167,7 +169,7 @@ struct With {
     /// Numbers checkpoints.
     number: AtomicU64,
     /// Sets that have been compiled, by hash.
-    sets: Mutex<BTreeMap<u128, Arc<RuleSet>>>,
+    sets: Mutex<BTreeMap<u128, Compiled>>,
     /// Why nothing can go on.
     refusal: Mutex<Option<String>>,
     failures: AtomicU64,
@@ -191,8 +193,8 @@ impl Keeper {
     }
 
     /// A set that need not be compiled again.
-    pub fn knows(&self, rules: &Arc<RuleSet>) {
-        lock(&self.with.sets).insert(rules.hash, rules.clone());
+    pub fn knows(&self, compiled: &Compiled) {
+        lock(&self.with.sets).insert(compiled.rules.hash, compiled.clone());
     }
 
     /// Why nothing can go on, if that is so.
@@ -232,10 +234,9 @@ impl With {
             Question::Root { partition, tenure } => Some(self.root(partition, tenure).await),
             Question::Range(partition) => {
                 let asked = partition.clone();
-                let (oldest, end) = self.tried("the offsets of", &partition, move |with| {
-                    with.scout.range(&asked, PATIENCE)
-                })
-                .await?;
+                let (oldest, end) = self
+                    .tried("the offsets of", &partition, move |with| with.scout.range(&asked, PATIENCE))
+                    .await?;
                 Some(Answer::Ranged { partition, oldest, end })
             }
             Question::Past { partition, tenure, root, until } => {
@@ -400,12 +401,12 @@ impl With {
             let keeping = &with.keeping;
             let mut tail = Tail::behind(&source, epoch);
             let place = journal::partition_of(&source, keeping.journal);
-            kafka::tail::read(&keeping.settings, place, range.clone(), PATIENCE, |offset, bytes| {
-                match journal::decode(bytes) {
-                    Ok(written) if written.stamp.source == source => tail.push(&written.stamp, &written.entry),
-                    Ok(_) => {}
-                    Err(error) => tracing::error!("journal, partition {place} at {offset}: {error}"),
-                }
+            let (from, until) = (*range.start(), *range.end());
+            let reader = kafka::Tail::open(&keeping.settings, "fleetwarden-tail")?;
+            reader.read(place, from, until, PATIENCE, |offset, bytes| match journal::decode(bytes) {
+                Ok(written) if written.stamp.source == source => tail.push(&written.stamp, &written.entry),
+                Ok(_) => {}
+                Err(error) => tracing::error!("journal, partition {place} at {offset}: {error}"),
             })?;
             Ok(tail)
         })
@@ -413,7 +414,7 @@ impl With {
     }
 
     /// A rule set of before; none if it cannot be had, which is logged.
-    async fn set(self: &Arc<Self>, hash: u128) -> Option<Arc<RuleSet>> {
+    async fn set(self: &Arc<Self>, hash: u128) -> Option<Compiled> {
         if let Some(known) = lock(&self.sets).get(&hash) {
             return Some(known.clone());
         }
@@ -428,10 +429,14 @@ impl With {
             Err(error) => Err(error.to_string()),
         };
         match compiled {
-            Ok((rules, _)) => {
-                let rules = Arc::new(rules);
-                lock(&self.sets).insert(hash, rules.clone());
-                Some(rules)
+            Ok((rules, schemas)) => {
+                let rules = match &self.keeping.shelf {
+                    Some(shelf) => shelf.fit(rules, &schemas),
+                    None => rules,
+                };
+                let compiled = Compiled { rules: Arc::new(rules), schemas: schemas.into() };
+                lock(&self.sets).insert(hash, compiled.clone());
+                Some(compiled)
             }
             Err(error) => {
                 tracing::error!("rules {hash:032x} judged before, and cannot be had: {error}");

@@ -7,6 +7,7 @@ pub mod http;
 pub mod keeper;
 pub mod outbox;
 mod prober;
+pub mod publish;
 pub mod replay;
 pub mod run;
 pub mod thread;

@@ -129,7 +129,8 @@ impl Outbox {
         self.tickets += 1;
         self.entry_bytes += bytes.len();
         self.entries.insert(self.tickets, (stamp.clone(), bytes.len()));
-        let (to, key) = (journal::partition_of(&stamp.source, self.journal), journal::source_key(&stamp.source));
+        let (to, key) =
+            (journal::partition_of(&stamp.source, self.journal), journal::source_key(&stamp.source));
         self.unsent.push_back((self.tickets, to, key, bytes));
         self.hand_over();
     }
@@ -236,7 +237,10 @@ impl Outbox {
             match result {
                 Ok(at) => self.close(stamp, Some(at), done),
                 Err(reason) => {
-                    tracing::error!("an entry of the journal is lost, {} starts again: {reason}", stamp.source);
+                    tracing::error!(
+                        "an entry of the journal is lost, {} starts again: {reason}",
+                        stamp.source
+                    );
                     self.forget(&stamp.source);
                     done.push(Done::Failed(stamp));
                 }

@@ -2,8 +2,10 @@
 //!
 //! What is to run arrives here checked; where it came from (a configuration, the demo) is not known here.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,22 +15,26 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::backlog::Backlog;
-use super::delivery::{Delivery, Outlet};
+use super::delivery::{Outlet, Sinks};
 use super::http::{self, Look, View};
-use super::outbox::Offer;
+use super::keeper::{Keeper, Keeping};
+use super::publish::{Fresh, LOOK, Publisher, Reloaded, Shelf};
 use super::thread::{self, Setup, wall};
-use super::worker::{Exchange, Worker};
-use crate::event::{Limits, Timestamp};
+use super::worker::{Compiled, Exchange, Habits, Worker};
+use crate::checkpoint::Store;
+use crate::event::time::SECOND;
+use crate::event::{Limits, Micros, Timestamp};
 use crate::kafka::{self, Cluster, Complaints, Error, Topics};
-use crate::metrics::{Overview, RuleRow, Status};
+use crate::metrics::{Overview, Status};
+use crate::rule::content::Content;
 use crate::rule::{Placement, RuleSet, scans};
 use crate::schema::Schema;
 
-/// Alerts that may wait for one sink.
-const QUEUE: usize = 10_000;
-
-/// How long everything may take to stop.
+/// How long workers may take to stop.
 const STOP: Duration = Duration::from_secs(15);
+
+/// How long sinks may take at least, then.
+const SINKS: Duration = Duration::from_secs(3);
 
 /// What is to run.
 pub struct Plan {
@@ -36,20 +42,57 @@ pub struct Plan {
     pub kafka: kafka::Settings,
     /// What is read.
     pub topics: Topics,
-    /// The rules; all of them run.
-    pub rules: RuleSet,
-    /// Ids of rules that were left out: only to be told.
-    pub unplaced: Vec<String>,
-    /// All streams.
-    pub schemas: Vec<Arc<Schema>>,
+    /// The rules, and what of them was left out.
+    pub fresh: Fresh,
+    /// Where rules are read again while everything runs; none = never.
+    pub shelf: Option<Arc<dyn Shelf>>,
     /// The engine's limits.
     pub limits: Limits,
     /// Worker threads.
     pub workers: usize,
     /// Where alerts go.
     pub sinks: Vec<Outlet>,
+    /// How many partitions the journal has.
+    pub journal: i32,
+    /// Where state is saved, how often, and how much of it is kept.
+    pub saving: Saving,
+    /// Streams whose times are written by their producers.
+    pub told_time: BTreeSet<Arc<str>>,
     /// Where metrics and health are served; none = nowhere.
     pub listen: Option<SocketAddr>,
+}
+
+impl Plan {
+    /// A run that nobody goes on with: one worker, a journal of one partition, state in memory, all defaults.
+    pub fn passing(kafka: kafka::Settings, topics: Topics, compiled: Compiled) -> Result<Plan, Error> {
+        let store = Store::unchecked("memory:").map_err(|error| Error::new(error.to_string()))?;
+        let fresh = Fresh { compiled, unplaced: Vec::new(), content: Content::default() };
+        Ok(Plan {
+            kafka,
+            topics,
+            fresh,
+            shelf: None,
+            limits: Limits::default(),
+            workers: 1,
+            sinks: Vec::new(),
+            journal: 1,
+            saving: Saving { store, every: 60 * SECOND, keep: 1, cold: false },
+            told_time: BTreeSet::new(),
+            listen: None,
+        })
+    }
+}
+
+/// How state is saved.
+pub struct Saving {
+    /// Where.
+    pub store: Store,
+    /// How often each partition is.
+    pub every: Micros,
+    /// How many checkpoints of a partition are kept.
+    pub keep: usize,
+    /// Whether a partition whose state is lost may start without it.
+    pub cold: bool,
 }
 
 /// Everything, running.
@@ -57,7 +100,6 @@ pub struct Running {
     runtime: Runtime,
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
-    delivery: Arc<Delivery>,
     address: Option<SocketAddr>,
 }
 
@@ -66,9 +108,9 @@ struct Shared {
     statuses: Vec<Arc<Mutex<Status>>>,
     backlog: Arc<Backlog>,
     threads: Mutex<Vec<JoinHandle<Result<(), Error>>>>,
-    delivery: Arc<Delivery>,
-    rules: Vec<RuleRow>,
-    unplaced: Vec<String>,
+    sinks: Sinks,
+    keeper: Arc<Keeper>,
+    publisher: Publisher,
     started: Timestamp,
 }
 
@@ -96,23 +138,42 @@ impl Running {
     pub fn start(plan: Plan, runtime: Runtime) -> Result<Running, Error> {
         let listener = plan.listen.map(|address| listen(&runtime, address)).transpose()?;
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let sinks = plan.sinks.into_iter().map(|outlet| (outlet.name, outlet.sink)).collect();
-        let delivery = Arc::new(Delivery::start(sinks, runtime.handle(), QUEUE));
         let stop = Arc::new(AtomicBool::new(false));
-        let (rules, topics, kafka) = (Arc::new(plan.rules), Arc::new(plan.topics), Arc::new(plan.kafka));
+        let Plan { fresh, shelf, saving, .. } = plan;
+        let Compiled { rules, schemas } = fresh.compiled.clone();
+        let (topics, kafka) = (Arc::new(plan.topics), Arc::new(plan.kafka));
         let complaints: Arc<Complaints> = Arc::default();
+        let keeping = Keeping {
+            settings: kafka.clone(),
+            topics: topics.clone(),
+            journal: plan.journal,
+            store: saving.store.clone(),
+            keep: saving.keep,
+            cold: saving.cold,
+            shelf: shelf.clone(),
+        };
+        let keeper = Arc::new(Keeper::open(keeping, runtime.handle().clone())?);
+        let count = plan.workers.max(1);
+        let (to_workers, published): (Vec<_>, Vec<_>) = (0..count).map(|_| channel()).unzip();
+        // Before any worker says by which rules it judges.
+        let publisher =
+            Publisher::start(&fresh, (shelf, saving.store), (keeper.clone(), to_workers), runtime.handle())?;
+        let habits = Habits { told_time: plan.told_time, save_every: saving.every };
         let (mut statuses, mut threads) = (Vec::new(), Vec::new());
-        for index in 0..plan.workers.max(1) {
+        for (index, published) in published.into_iter().enumerate() {
             let status: Arc<Mutex<Status>> = Arc::default();
             let now = wall();
             *lock(&status) = Status { at: now, reached_at: now, ..Status::default() };
+            let worker = Worker::new(rules.clone(), &schemas, &plan.limits, Exchange::InPartition);
             let setup = Setup {
                 name: format!("fleetwarden-{index}"),
                 settings: kafka.clone(),
                 topics: topics.clone(),
                 complaints: complaints.clone(),
-                worker: Worker::new(rules.clone(), &plan.schemas, &plan.limits, Exchange::InPartition),
-                offer: offer(&delivery),
+                worker: worker.with_habits(habits.clone()),
+                keeper: keeper.clone(),
+                published,
+                journal: plan.journal,
                 status: status.clone(),
                 stop: stop.clone(),
             };
@@ -121,20 +182,23 @@ impl Running {
             threads.push(thread.map_err(|error| Error::new(format!("cannot start a worker: {error}")))?);
             statuses.push(status);
         }
+        let journal = kafka.journal_topic.clone();
+        let sinks = Sinks::start(plan.sinks, &kafka, &journal, &complaints, runtime.handle())?;
         let backlog = Backlog::watch(kafka, topics, statuses.clone(), stop.clone())?;
         let shared = Arc::new(Shared {
             statuses,
             backlog,
             threads: Mutex::new(threads),
-            delivery: delivery.clone(),
-            rules: RuleRow::all(&rules),
-            unplaced: plan.unplaced,
+            sinks,
+            keeper,
+            publisher,
             started: wall(),
         });
         if let Some(listener) = listener {
             serve(&runtime, listener, &shared);
         }
-        Ok(Running { runtime, shared, stop, delivery, address })
+        watch(&runtime, &shared);
+        Ok(Running { runtime, shared, stop, address })
     }
 
     /// Where metrics and health are served.
@@ -187,10 +251,9 @@ impl Running {
             // One that still hangs at a broker that does not answer is left behind: the process ends anyway.
             clean &= thread.is_finished() && matches!(thread.join(), Ok(Ok(())));
         }
-        let waiting = self.runtime.block_on(self.delivery.drain(Duration::ZERO));
-        if waiting > 0 {
-            tracing::warn!("{waiting} alerts were not delivered: they will be found again");
-        }
+        // After the workers: what they said last is delivered still, if it can be at once. What is not, waits
+        // in the journal.
+        clean &= self.shared.sinks.stop(deadline.max(Instant::now() + SINKS));
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         clean
     }
@@ -200,18 +263,23 @@ impl Shared {
     fn overview(&self) -> Overview {
         let mut workers: Vec<Status> = self.statuses.iter().map(|status| lock(status).clone()).collect();
         workers.iter_mut().for_each(|worker| self.backlog.correct(worker));
+        let current = self.publisher.current();
         Overview {
             workers,
-            sinks: self.delivery.stats(),
-            rules: self.rules.clone(),
-            unplaced: self.unplaced.clone(),
+            sinks: self.sinks.stats(),
+            rules: current.rows,
+            unplaced: current.unplaced,
+            rule_set: current.hash,
+            refused_rule_sets: current.refused,
+            failed_checkpoints: self.keeper.failures(),
         }
     }
 
     fn ended(&self) -> Vec<String> {
         let threads = lock(&self.threads);
         let ended = threads.iter().enumerate().filter(|(_, thread)| thread.is_finished());
-        ended.map(|(index, _)| format!("worker {index} has ended")).collect()
+        let ended = ended.map(|(index, _)| format!("worker {index} has ended"));
+        self.keeper.refusal().into_iter().chain(ended).chain(self.sinks.ended()).collect()
     }
 }
 
@@ -219,9 +287,35 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn offer(delivery: &Arc<Delivery>) -> Offer {
-    let delivery = delivery.clone();
-    Box::new(move |parcel, back| delivery.offer(parcel, back))
+/// Reads rules anew when a file has changed, and when the process is told to (SIGHUP).
+fn watch(runtime: &Runtime, shared: &Arc<Shared>) {
+    let (shared, handle) = (Arc::downgrade(shared), runtime.handle().clone());
+    runtime.spawn(async move {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return tracing::error!("SIGHUP is not listened to: {error}"),
+        };
+        loop {
+            let asked = tokio::select! {
+                _ = hangup.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let Some(shared) = shared.upgrade() else { return };
+            let handle = handle.clone();
+            let work = move || match asked {
+                true => Some(shared.publisher.reload(&handle)),
+                false => shared.publisher.reload_if_changed(&handle),
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(Some(Reloaded::Refused(why))) => {
+                    tracing::error!("rules are refused, those of before run on: {why}")
+                }
+                Ok(Some(reloaded)) => tracing::info!("rules read anew: {reloaded}"),
+                Ok(None) => {}
+                Err(error) => tracing::error!("reading rules anew: {error}"),
+            }
+        }
+    });
 }
 
 fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -317,6 +411,7 @@ mod tests {
 
     use super::*;
     use crate::diagnostic::Source;
+
     use crate::kafka::TopicInfo;
     use crate::kafka::mock::Mock;
     use crate::rule::{self, RuleFile};
@@ -379,17 +474,12 @@ mod tests {
         assert_eq!(topics(&cluster, &kafka, &names).unwrap()[0].partitions, 1);
         drop(cluster);
         let (tap, alerts) = channel();
-        let plan = Plan {
-            kafka,
-            topics: names,
-            rules: rules(&schemas),
-            unplaced: Vec::new(),
-            schemas,
-            limits: Limits::default(),
-            workers: 2,
-            sinks: vec![Outlet::new("test", Box::new(Channel(tap)))],
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-        };
+        mock.create_topic(&kafka.journal_topic, 2).unwrap();
+        let compiled = Compiled { rules: Arc::new(rules(&schemas)), schemas: schemas.into() };
+        let mut plan = Plan::passing(kafka, names, compiled).unwrap();
+        (plan.workers, plan.journal, plan.saving.every) = (2, 2, SECOND);
+        plan.sinks = vec![Outlet::new("test", Box::new(Channel(tap)))];
+        plan.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let running = Running::start(plan, runtime).unwrap();
         let address = running.address().unwrap();
         assert!(get(address, "/readyz").starts_with("HTTP/1.0 503"), "not in the group yet");

@@ -6,8 +6,6 @@
 
 mod commits;
 mod partitions;
-#[cfg(test)]
-mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,12 +17,11 @@ use partitions::{Partitions, Phase};
 
 use super::keeper::{Answer, Keeper, Question};
 use super::outbox::{Done, Outbox};
-use super::worker::{Action, Signal, Worker};
-use crate::event::{PartitionId, Record, Timestamp};
+use super::worker::{Action, Compiled, Signal, Worker};
+use crate::event::{Record, Timestamp};
 use crate::journal::Entry;
 use crate::kafka::{Complaints, Consumer, Error, Message, Note, Polled, Settings, Topics};
 use crate::metrics::Status;
-use crate::rule::RuleSet;
 
 /// Records that are handed to a worker at once.
 const RECORDS: usize = 8_192;
@@ -59,7 +56,7 @@ pub struct Setup {
     /// Who does what takes time.
     pub keeper: Arc<Keeper>,
     /// Rule sets that are to judge from now on.
-    pub published: Receiver<Arc<RuleSet>>,
+    pub published: Receiver<Compiled>,
     /// How many partitions the journal has.
     pub journal: i32,
     /// Where it publishes how it does, once a second.
@@ -121,7 +118,7 @@ struct Thread {
     topics: Arc<Topics>,
     worker: Worker,
     keeper: Arc<Keeper>,
-    published_rules: Receiver<Arc<RuleSet>>,
+    published_rules: Receiver<Compiled>,
     back: Sender<Answer>,
     answers: Receiver<Answer>,
     outbox: Outbox,
@@ -235,7 +232,8 @@ impl Thread {
                 self.signal(consumer, Signal::AtEnd { partition, next_offset, asked }, &[]);
             }
             Answer::Ranged { partition, oldest, end } => {
-                let outside = self.partitions.next_of(&partition).is_none_or(|n| !(oldest..=end).contains(&n));
+                let outside =
+                    self.partitions.next_of(&partition).is_none_or(|n| !(oldest..=end).contains(&n));
                 if outside {
                     match consumer.renew(&partition, &self.partitions.names()) {
                         Ok(again) => again.iter().for_each(|again| self.partitions.stop(again, now)),

@@ -14,6 +14,7 @@ use fleetwarden::rule::{self, RuleSet, shipped};
 use fleetwarden::runtime::delivery::Outlet;
 use fleetwarden::runtime::replay::Replay;
 use fleetwarden::runtime::run::{Plan, Running, edges};
+use fleetwarden::runtime::worker::Compiled;
 use fleetwarden::schema::{self, Schema};
 use fleetwarden::sink::Item;
 use fleetwarden::sink::channel::Channel;
@@ -79,17 +80,11 @@ fn start(mock: &Mock, schemas: &[Arc<Schema>], workers: usize) -> (Running, Rece
     {
         kafka.consumer.0.insert(key.into(), value.into());
     }
-    let plan = Plan {
-        kafka,
-        topics: Topics::new(STREAMS.map(|(stream, _)| (stream.into(), stream.to_owned()))).unwrap(),
-        rules: rules(schemas),
-        unplaced: Vec::new(),
-        schemas: schemas.to_vec(),
-        limits: Limits::default(),
-        workers,
-        sinks: vec![Outlet::new("test", Box::new(Channel(tap)))],
-        listen: None,
-    };
+    let topics = Topics::new(STREAMS.map(|(stream, _)| (stream.into(), stream.to_owned()))).unwrap();
+    let compiled = Compiled { rules: Arc::new(rules(schemas)), schemas: schemas.into() };
+    let mut plan = Plan::passing(kafka, topics, compiled).unwrap();
+    plan.workers = workers;
+    plan.sinks = vec![Outlet::new("test", Box::new(Channel(tap)))];
     let running = Running::start(plan, edges().unwrap()).unwrap();
     wait_until(&alerts, || {
         let owned: Vec<usize> = running.overview().workers.iter().map(|it| live(&it.partitions)).collect();
@@ -123,6 +118,7 @@ fn live_run(
         mock.create_topic(stream, partitions as i32).unwrap();
     }
     mock.create_topic("fleetwarden.dead-letters", 1).unwrap();
+    mock.create_topic("fleetwarden.journal", 1).unwrap();
     let (running, alerts) = start(&mock, schemas, workers);
     let mut sent = 0;
     for (stream, lines) in texts {

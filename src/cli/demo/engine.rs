@@ -7,14 +7,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::alert::Alert;
-use crate::event::{Limits, Timestamp};
+use crate::event::Timestamp;
 use crate::fleet::Sent;
 use crate::kafka::mock::Mock;
 use crate::kafka::{Error, Settings, Topics};
 use crate::metrics::Overview;
 use crate::rule::RuleSet;
+use crate::runtime::delivery::Outlet;
 use crate::runtime::run::{Plan, Running, edges};
+use crate::runtime::worker::Compiled;
 use crate::schema::Schema;
+use crate::sink::Item;
+use crate::sink::channel::Channel;
 
 /// Bytes that may lie unread in a topic: the in-process cluster keeps 5 MiB, and drops silently what is older.
 const UNREAD: usize = 3 << 20;
@@ -30,7 +34,7 @@ struct Topic {
 pub struct Engine {
     kafka: Mock,
     running: Running,
-    alerts: Receiver<(Arc<Alert>, Timestamp)>,
+    alerts: Receiver<Item>,
     topics: BTreeMap<Arc<str>, Topic>,
 }
 
@@ -47,19 +51,14 @@ impl Engine {
         // The in-process cluster answers a fetch only when its time is up: not what a broker does.
         settings.consumer.0.insert("fetch.wait.max.ms".into(), "10".into());
         kafka.create_topic(&settings.dead_letter_topic, 1)?;
+        kafka.create_topic(&settings.journal_topic, 1)?;
         let (tap, alerts) = channel();
-        let plan = Plan {
-            kafka: settings,
-            topics: Topics::new(schemas.iter().map(|schema| (schema.name.clone(), schema.topic.clone())))?,
-            rules,
-            unplaced: Vec::new(),
-            schemas,
-            limits: Limits::default(),
-            workers: 1,
-            sinks: Vec::new(),
-            tap: Some(tap),
-            listen: Some(listen),
-        };
+        let names = schemas.iter().map(|schema| (schema.name.clone(), schema.topic.clone()));
+        let names = Topics::new(names)?;
+        let compiled = Compiled { rules: Arc::new(rules), schemas: schemas.into() };
+        let mut plan = Plan::passing(settings, names, compiled)?;
+        plan.sinks = vec![Outlet::new("demo", Box::new(Channel(tap)))];
+        plan.listen = Some(listen);
         let running = Running::start(plan, edges()?)?;
         Ok(Engine { kafka, running, alerts, topics })
     }
@@ -113,7 +112,7 @@ impl Engine {
 
     /// The next alert; waits so long for it.
     pub fn alert(&self, wait: Duration) -> Option<Arc<Alert>> {
-        self.alerts.recv_timeout(wait).ok().map(|(alert, _)| alert)
+        self.alerts.recv_timeout(wait).ok().map(|item| item.alert)
     }
 
     /// How long ago the event was sent that an alert fired on; none if a window's end fired it.

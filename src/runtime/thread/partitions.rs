@@ -190,7 +190,7 @@ mod tests {
     fn live(next: i64) -> Partitions {
         let mut all = Partitions::default();
         for index in 0..3 {
-            all.insert(id(index), "t".into(), 10 + index as u16, Instant::now());
+            all.insert(id(index), "t".into(), 10 + index as u16);
             all.set(&id(index), Phase::Live { next });
         }
         all
@@ -211,21 +211,6 @@ mod tests {
         assert_eq!(all.ready(Instant::now()), [(id(2), 6)]);
         all.remove(&id(1));
         assert_eq!(all.accept("t", 1, 10), None, "not ours");
-    }
-
-    #[test]
-    fn commits_are_said_once_and_again_if_they_do_not_show() {
-        let mut all = live(0);
-        let now = Instant::now();
-        assert!(all.safe(&id(0), 7));
-        assert!(!all.safe(&id(9), 7));
-        assert_eq!(all.commits_due(now), [(id(0), 7)]);
-        assert_eq!(all.commits_due(now + Duration::from_secs(1)), []);
-        assert_eq!(all.commits_due(now + Duration::from_secs(6)), [(id(0), 7)], "was lost");
-        all.report(&Report { committed: [(id(0), 7)].into(), ..Report::default() });
-        assert_eq!(all.commits_due(now + Duration::from_secs(20)), []);
-        all.safe(&id(0), 8);
-        assert_eq!(all.commits_due(now + Duration::from_secs(21)), [(id(0), 8)]);
     }
 
     #[test]

@@ -15,9 +15,7 @@ impl Worker {
         self.wall = self.wall.max(wall);
         self.claim_again(wall, actions);
         self.tell_time(wall, actions);
-        let due = |worker: &Worker, source: &usize| {
-            matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.next_cut <= wall)
-        };
+        let due = |worker: &Worker, source: &usize| matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.next_cut <= wall);
         // One at a time: what is saved is taken out on this thread.
         let due: Option<usize> = self.owned_sources().into_iter().find(|source| due(self, source));
         if let Some(source) = due {

@@ -7,7 +7,9 @@ use super::super::batch::{in_merged_order, part, refuse, timed};
 use super::partition::{Held, hash};
 use super::{Action, Exchange, PartitionCounters, Said, Worker};
 use crate::decode::{self, Decoded};
-use crate::event::{EventBatch, EventName, Mark, PartitionId, Picked, Record, Reject, Slice, Stamp, Timestamp};
+use crate::event::{
+    EventBatch, EventName, Mark, PartitionId, Picked, Record, Reject, Slice, Stamp, Timestamp,
+};
 use crate::pipeline::{Input, Order, Output};
 use crate::rule::{Placement, RuleSet};
 
@@ -52,17 +54,18 @@ impl Worker {
         let mut batches: Vec<Arc<EventBatch>> = Vec::new();
         for (name, accepted) in moved.accepted {
             let streams = self.sets.get_mut(hash).map(|set| &mut set.streams);
-            let Some(stream) = streams.and_then(|streams| streams.get_mut(&name)) else { continue };
+            let Some(decoder) = streams.and_then(|streams| streams.get_mut(&name)) else { continue };
             for (position, record) in accepted {
-                stream.decoder.push(record, position);
+                decoder.push(record, position);
             }
-            let Decoded { batch, rejects: bad, stats } = stream.decoder.finish(&self.sources);
+            let Decoded { batch, rejects: bad, stats } = decoder.finish(&self.sources);
             self.totals.decode.entry(name).or_default().merge(&stats);
             rejects.extend(bad);
             batches.push(Arc::new(timed(batch, &moved.times)));
         }
         self.count(records, &batches, &rejects);
-        let scanned: Vec<(usize, Picked)> = batches.iter().flat_map(|batch| self.scan(&rules, batch)).collect();
+        let scanned: Vec<(usize, Picked)> =
+            batches.iter().flat_map(|batch| self.scan(&rules, batch)).collect();
         let mut outputs = Vec::new();
         for (source, marks) in &moved.marks {
             let placement = self.placement;
@@ -250,7 +253,12 @@ impl Worker {
 
     fn event_text(&self, name: &EventName, order: Order, records: &[Record<'_>]) -> Option<Box<str>> {
         let record = records.get(order.position as usize).filter(|record| record.offset == name.offset)?;
-        let schema = self.sets.schema(&self.sources.get(usize::from(name.source))?.stream)?;
+        let source = usize::from(name.source);
+        let set = match self.partitions.get(source)? {
+            Some(Held::Owned(partition)) => partition.set?,
+            _ => return None,
+        };
+        let schema = self.sets.schema(set, &self.sources.get(source)?.stream)?;
         decode::event_text(schema, record.payload, name.index, EVENT_TEXT)
     }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 pub use partition::Past;
 use partition::{Held, Partition};
+pub use sets::Compiled;
 use sets::Sets;
 
 use super::totals::add_rules;
@@ -115,7 +116,7 @@ pub enum Signal<'a> {
         asked: Timestamp,
     },
     /// Other rules are to judge from now on.
-    Published(Arc<RuleSet>),
+    Published(Compiled),
     /// Stream time of every partition has reached this though nothing came (of files; live, it is told).
     Tick(Timestamp),
     /// Wall time, a few times a second.
@@ -246,7 +247,7 @@ impl Worker {
         let exchange = PartitionId { stream: Arc::from("exchange"), index: 0 };
         Worker {
             exchange: Pipeline::new(exchange, true, &rules, &exchanged, limits),
-            sets: Sets::new(rules, schemas, limits),
+            sets: Sets::new(Compiled { rules, schemas: schemas.into() }, limits),
             limits: limits.clone(),
             habits: Habits::default(),
             placement,
@@ -383,9 +384,8 @@ impl Worker {
 
     /// Their sources.
     fn owned_sources(&self) -> Vec<usize> {
-        let owned = |(source, held): (usize, &Option<Held>)| {
-            matches!(held, Some(Held::Owned(_))).then_some(source)
-        };
+        let owned =
+            |(source, held): (usize, &Option<Held>)| matches!(held, Some(Held::Owned(_))).then_some(source);
         self.partitions.iter().enumerate().filter_map(owned).collect()
     }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::totals::PartitionCounters;
+use super::sets::Compiled;
 use super::takeover::Coming;
 use crate::event::{Checkpoint, PartitionId, Record, Stamp, Timestamp, Told};
 use crate::journal::Tail;
 use crate::pipeline::Pipeline;
-use crate::rule::RuleSet;
 
 /// Records of one partition that may be held back before no more are read.
 const HELD_RECORDS: usize = 50_000;
@@ -24,7 +24,7 @@ pub struct Past {
     /// What the journal says behind it.
     pub tail: Tail,
     /// The rule sets that are named by either, as far as they could be had.
-    pub sets: Vec<Arc<RuleSet>>,
+    pub sets: Vec<Compiled>,
 }
 
 /// A partition that the group has given us.

@@ -8,77 +8,79 @@ use crate::event::Limits;
 use crate::rule::RuleSet;
 use crate::schema::Schema;
 
+/// A rule set with the streams that it was compiled for.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// What the fields of streams are to them.
+    pub schemas: Arc<[Arc<Schema>]>,
+}
+
 /// All sets in use, by hash; mostly there is one.
 pub(super) struct Sets {
-    schemas: Vec<Arc<Schema>>,
     limits: Limits,
     all: BTreeMap<u128, Set>,
-    wanted: u128,
-    current: Arc<RuleSet>,
+    wanted: Arc<RuleSet>,
 }
 
 /// One set.
 pub(super) struct Set {
-    pub rules: Arc<RuleSet>,
-    pub streams: BTreeMap<Arc<str>, Stream>,
-}
-
-/// A stream as a set reads it.
-pub(super) struct Stream {
-    pub decoder: JsonDecoder,
+    pub compiled: Compiled,
+    /// A decoder a stream.
+    pub streams: BTreeMap<Arc<str>, JsonDecoder>,
 }
 
 impl Sets {
-    pub fn new(rules: Arc<RuleSet>, schemas: &[Arc<Schema>], limits: &Limits) -> Sets {
-        let wanted = rules.hash;
-        let mut sets =
-            Sets { schemas: schemas.to_vec(), limits: limits.clone(), all: BTreeMap::new(), wanted, current: rules.clone() };
-        sets.add(rules);
+    pub fn new(compiled: Compiled, limits: &Limits) -> Sets {
+        let wanted = compiled.rules.clone();
+        let mut sets = Sets { limits: limits.clone(), all: BTreeMap::new(), wanted };
+        sets.add(compiled);
         sets
     }
 
     /// Makes a set known.
-    pub fn add(&mut self, rules: Arc<RuleSet>) {
-        if self.all.contains_key(&rules.hash) {
+    pub fn add(&mut self, compiled: Compiled) {
+        let hash = compiled.rules.hash;
+        if self.all.contains_key(&hash) {
             return;
         }
-        let streams = self.schemas.iter().map(|schema| {
-            let projection = match rules.scans.get(&schema.name) {
+        let streams = compiled.schemas.iter().map(|schema| {
+            let projection = match compiled.rules.scans.get(&schema.name) {
                 Some(scan) => scan.projection(),
                 None => vec![false; schema.fields.len()],
             };
-            let decoder = JsonDecoder::new(schema.clone(), projection, &self.limits);
-            (schema.name.clone(), Stream { decoder })
+            (schema.name.clone(), JsonDecoder::new(schema.clone(), projection, &self.limits))
         });
         let streams = streams.collect();
-        self.all.insert(rules.hash, Set { rules, streams });
+        self.all.insert(hash, Set { compiled, streams });
     }
 
     /// From now on, this one is to judge.
-    pub fn want(&mut self, rules: Arc<RuleSet>) {
-        self.wanted = rules.hash;
-        self.current = rules.clone();
-        self.add(rules);
+    pub fn want(&mut self, compiled: Compiled) {
+        self.wanted = compiled.rules.clone();
+        self.add(compiled);
     }
 
     /// The hash of the set that is to judge.
     pub fn wanted_hash(&self) -> u128 {
-        self.wanted
+        self.wanted.hash
     }
 
     /// The set that is to judge.
     pub fn wanted(&self) -> Arc<RuleSet> {
-        self.current.clone()
+        self.wanted.clone()
     }
 
-    /// A stream's schema.
-    pub fn schema(&self, stream: &str) -> Option<&Schema> {
-        self.schemas.iter().find(|schema| *schema.name == *stream).map(|schema| &**schema)
+    /// A stream as a set knows it.
+    pub fn schema(&self, hash: u128, stream: &str) -> Option<&Schema> {
+        let schemas = &self.all.get(&hash)?.compiled.schemas;
+        schemas.iter().find(|schema| *schema.name == *stream).map(|schema| &**schema)
     }
 
     /// The rules of a set, if it is known.
     pub fn rules(&self, hash: u128) -> Option<Arc<RuleSet>> {
-        self.all.get(&hash).map(|set| set.rules.clone())
+        self.all.get(&hash).map(|set| set.compiled.rules.clone())
     }
 
     pub fn get_mut(&mut self, hash: u128) -> Option<&mut Set> {
@@ -87,7 +89,7 @@ impl Sets {
 
     /// Forgets all that are neither wanted nor in use.
     pub fn retain(&mut self, used: &BTreeSet<u128>) {
-        let wanted = self.wanted;
+        let wanted = self.wanted.hash;
         self.all.retain(|hash, _| *hash == wanted || used.contains(hash));
     }
 }

@@ -100,9 +100,7 @@ impl Worker {
 
     /// Claims again what is due for it.
     pub(super) fn claim_again(&mut self, wall: Timestamp, actions: &mut Vec<Action>) {
-        let due = |held: &Option<Held>| {
-            matches!(held, Some(Held::Coming(Coming { step: Step::Again(due), .. })) if *due <= wall)
-        };
+        let due = |held: &Option<Held>| matches!(held, Some(Held::Coming(Coming { step: Step::Again(due), .. })) if *due <= wall);
         let all = self.sources.iter().zip(&self.partitions);
         let due: Vec<PartitionId> = all.filter(|(_, held)| due(held)).map(|(id, _)| id.clone()).collect();
         due.iter().for_each(|id| self.assigned(id, actions));
@@ -185,13 +183,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn loaded(
-        &mut self,
-        id: &PartitionId,
-        tenure: u64,
-        past: Past,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn loaded(&mut self, id: &PartitionId, tenure: u64, past: Past, actions: &mut Vec<Action>) {
         let Some(coming) = self.coming(id, tenure, Step::Load) else { return };
         let (epoch, next_offset, opened) = (coming.epoch, coming.next_offset, coming.opened);
         let Past { checkpoint, tail, sets } = past;

@@ -2,11 +2,10 @@
 //! offset. Meanwhile its records wait.
 
 use super::partition::{Held, Owned, Partition, hash};
-use super::{Action, Worker};
+use super::{Action, Compiled, Worker};
 use crate::event::{Micros, PartitionId, Record, Stamp, Timestamp, Told, time::SECOND};
 use crate::journal::Entry;
 use crate::pipeline::Input;
-use crate::rule::RuleSet;
 
 /// For how long an answer that there is nothing more is believed.
 const FRESH: Micros = 2 * SECOND;
@@ -211,7 +210,7 @@ impl Worker {
     }
 
     /// Other rules are to judge: each partition is told, where it stands.
-    pub(super) fn published(&mut self, rules: std::sync::Arc<RuleSet>, actions: &mut Vec<Action>) {
+    pub(super) fn published(&mut self, rules: Compiled, actions: &mut Vec<Action>) {
         self.sets.want(rules);
         for source in self.owned_sources() {
             self.pump(source, actions);
@@ -261,9 +260,8 @@ impl Partition {
     /// Ends the replay once it has come as far as earlier owners; how many alerts they said that were not found
     /// again.
     fn end_replay(&mut self) -> u64 {
-        let done = |replay: &super::partition::Replay| {
-            replay.told.is_empty() && replay.through <= self.next_offset
-        };
+        let done =
+            |replay: &super::partition::Replay| replay.told.is_empty() && replay.through <= self.next_offset;
         match self.replay.take_if(|replay| done(replay)) {
             Some(replay) => replay.known.len() as u64,
             None => 0,

@@ -8,7 +8,7 @@ use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
 use fleetwarden::event::{Limits, PartitionId};
 use fleetwarden::pipeline::Pipeline;
-use fleetwarden::runtime::worker::{Exchange, Signal, Worker};
+use fleetwarden::runtime::worker::{Action, Exchange, Signal, Worker};
 
 use super::{Engine, Event, Run, START, event, over, scenarios, threshold};
 
@@ -176,9 +176,36 @@ fn a_live_start_is_cold_and_a_replay_is_not() {
     let partition = PartitionId { stream: Arc::from("t"), index: 0 };
     for (exchange, times) in [(Exchange::InPartition, 1), (Exchange::InProcess, 0)] {
         let mut worker = Worker::new(engine.rules.clone(), &engine.schemas, &engine.limits, exchange);
-        worker.handle(Signal::Assigned { partition: partition.clone(), next_offset: 9 }, &mut Vec::new());
+        let mut actions = Vec::new();
+        match exchange {
+            Exchange::InProcess => {
+                let given = Signal::Given { partition: partition.clone(), next_offset: 9 };
+                worker.handle(given, &mut actions);
+            }
+            Exchange::InPartition => take_over(&mut worker, &partition, 9),
+        }
         let counted = worker.totals().rules.get("r").map_or(0, |rule| rule.blind.get(Reason::ColdStart));
         assert_eq!(counted, times, "{exchange:?}");
+    }
+}
+
+/// The group gives a worker a partition of which nothing is known.
+fn take_over(worker: &mut Worker, partition: &PartitionId, next_offset: i64) {
+    let (mut actions, mut journal) = (Vec::new(), 0);
+    worker.handle(Signal::Assigned(partition.clone()), &mut actions);
+    while let Some(action) = actions.pop() {
+        let partition = partition.clone();
+        let answer = match action {
+            Action::Append(stamp, _) => {
+                journal += 1;
+                Signal::Acked { stamp, at: Some(journal) }
+            }
+            Action::FindRoot { tenure, .. } => Signal::Rooted { partition, tenure, next_offset, root: None },
+            Action::Commit { tenure, .. } => Signal::Committed { partition, tenure, accepted: true },
+            Action::Load { tenure, .. } => Signal::Loaded { partition, tenure, past: Box::default() },
+            _ => continue,
+        };
+        worker.handle(answer, &mut actions);
     }
 }
 
