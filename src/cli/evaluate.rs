@@ -121,6 +121,8 @@ pub struct Report {
     seconds: f64,
     alerts: Vec<Seen>,
     score: Score,
+    /// What would be claimed as well after some days of peace.
+    later: Vec<String>,
 }
 
 /// Runs it; 1 if a bar is missed, 2 if something cannot be read.
@@ -174,7 +176,9 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     // Time goes on after the last record, so that every window closes.
     run.close(played.start_ms + played.length_ms);
     run.seen.retain(|alert| alert.at_ms >= played.start_ms + played.warm_up_ms);
-    let claims = claims.after(played.warm_up_ms >= LEARNED_MS);
+    let learned = played.warm_up_ms >= LEARNED_MS;
+    let later = if learned { Vec::new() } else { claims.later() };
+    let claims = claims.after(learned);
     let trial = Trial {
         attacks: &attacks,
         alerts: &run.seen,
@@ -186,7 +190,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<Report, Exit> {
     let score = score(&trial);
     let (events, rejects) = (run.replay.events(), run.rejects);
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { played, events, rejects, seconds, alerts: run.seen, score })
+    Ok(Report { played, events, rejects, seconds, alerts: run.seen, score, later })
 }
 
 /// Days after which rules have learned what is normal.

@@ -11,6 +11,8 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+mod costs;
+
 use super::{Exit, fail, show};
 use crate::alert::{Alert, Blind};
 use crate::decode::{DecodeStats, JsonDecoder};
@@ -21,6 +23,7 @@ use crate::rule::RuleSet;
 use crate::runtime::replay::Replay;
 use crate::runtime::worker::Totals;
 use crate::schema::Schema;
+use costs::Costs;
 
 /// Run rules over files of recorded events.
 #[derive(Args, Debug)]
@@ -62,6 +65,9 @@ pub struct ReplayArgs {
     /// No progress bar and no table: only alerts and the summary
     #[arg(long)]
     pub quiet: bool,
+    /// Say afterwards what each rule costs, the slowest first, tried alone on the first records
+    #[arg(long, conflicts_with = "decode_only")]
+    pub costs: bool,
     /// Build the columns that the rules read, and stop there: what detection is measured against
     #[arg(long)]
     pub decode_only: bool,
@@ -105,6 +111,7 @@ pub fn run(args: &ReplayArgs) -> Exit {
 struct Job {
     files: Files,
     consumer: Consumer,
+    costs: Option<Costs>,
 }
 
 /// What happens to a batch.
@@ -133,13 +140,14 @@ fn prepare(args: &ReplayArgs) -> Result<Job, Exit> {
         FramingArg::File => Framing::File,
     };
     let files = Files::open(&inputs, &schemas, &limits, framing).map_err(|error| fail(&error.to_string()))?;
+    let costs = rules.as_ref().filter(|_| args.costs).map(|rules| Costs::new(rules, &schemas, &limits));
     let consumer = match rules {
         Some(rules) if !args.decode_only => {
             Consumer::Detect(Box::new(Replay::new(Arc::new(rules), &schemas, &limits)))
         }
         rules => Consumer::Decode(Decoding::new(rules.as_ref(), &schemas, &limits)),
     };
-    Ok(Job { files, consumer })
+    Ok(Job { files, consumer, costs })
 }
 
 fn check_streams(inputs: &[Input], schemas: &[Arc<Schema>]) -> Result<(), Exit> {
@@ -166,6 +174,9 @@ impl Job {
             left -= lines.len() as u64;
             if !lines.is_empty() {
                 report.span(&lines);
+                if let Some(costs) = &mut self.costs {
+                    costs.keep(&lines);
+                }
                 self.consumer.push(&lines, &mut report)?;
             }
             bar.set_position(self.files.progress().0);
@@ -182,6 +193,9 @@ impl Job {
         let totals = self.consumer.totals();
         if !args.quiet {
             report.table(&totals);
+        }
+        if let Some(costs) = self.costs {
+            eprint!("{}", costs.table());
         }
         eprintln!("{}", report.summary(&totals, started.elapsed().as_secs_f64()));
         Ok(())

@@ -86,9 +86,19 @@ fn observed(alert: &Alert, most: usize) -> Vec<String> {
 fn text(value: &Value) -> String {
     let text = match value {
         Value::Text(text) => text.to_string(),
+        Value::Float(number) => figure(*number),
         other => other.json().to_string(),
     };
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A number with as many digits as somebody reads: three places behind the point, unless it is tiny or huge.
+pub fn figure(number: f64) -> String {
+    if number != 0.0 && !(1e-3..1e12).contains(&number.abs()) {
+        return format!("{number:.3e}");
+    }
+    let text = format!("{number:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn one_line(text: &str) -> String {
@@ -158,6 +168,12 @@ mod tests {
             evidence: vec![evidence(81_210), evidence(81_300), evidence(81_502)],
             event: None,
         }
+    }
+
+    #[test]
+    fn numbers_have_as_many_digits_as_somebody_reads() {
+        let shown = [100.0, 91.104_386_7, -0.5, 0.0, 1e-9, -2.5e15].map(figure);
+        assert_eq!(shown, ["100", "91.104", "-0.5", "0", "1.000e-9", "-2.500e15"]);
     }
 
     #[test]

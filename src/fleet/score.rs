@@ -72,6 +72,11 @@ impl ClaimsFile {
         toml::from_str(include_str!("claims.toml")).unwrap_or_default()
     }
 
+    /// What is claimed only once rules have learned: `CLASS` or `CLASS/VARIANT`.
+    pub fn later(&self) -> Vec<String> {
+        self.learned.keys().filter(|class| !self.claims.contains_key(*class)).cloned().collect()
+    }
+
     /// What holds; with what is learned, if there was time for it.
     pub fn after(self, learned: bool) -> Claims {
         let mut claims = self.claims;

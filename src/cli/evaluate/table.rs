@@ -33,6 +33,9 @@ pub(super) fn print(report: &Report, show_false: usize) {
             let head = format!("{class:28} {variant:8} {:>7} {:>6}", of.found_by_any, of.attacks);
             println!("{head}  {}", noticed.join(" "));
         }
+        if !report.later.is_empty() {
+            println!("claimed only after --warm-up of 3d or more: {}", report.later.join(", "));
+        }
     }
     println!(
         "\n{:44} {:>7} {:>7} {:>9} {:>7} {:>9}",

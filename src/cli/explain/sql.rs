@@ -117,7 +117,13 @@ impl<'a> Sql<'a> {
         };
         let simple = matches!(
             inner.op,
-            Op::Const(_) | Op::Column(_) | Op::Aggregate(_) | Op::Input(_) | Op::Call(_) | Op::Cast
+            Op::Const(_)
+                | Op::Column(_)
+                | Op::Aggregate(_)
+                | Op::Learned(_)
+                | Op::Input(_)
+                | Op::Call(_)
+                | Op::Cast
         );
         if simple { self.text(node) } else { format!("({})", self.text(node)) }
     }

@@ -338,6 +338,14 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
+/// A value as people read what was seen.
+pub fn readable(value: &Value) -> String {
+    match value {
+        Value::Float(number) => crate::cli::show::figure(*number),
+        other => plain(other),
+    }
+}
+
 /// At most so many characters.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::describe::HEAD;
 use super::sql::Sql;
-use super::trace::{Seen, Traced, cut, plain};
+use super::trace::{Seen, Traced, cut, readable};
+use crate::cli::show::figure;
 use crate::event::{Timestamp, Value};
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::conjuncts;
@@ -98,7 +99,7 @@ fn known(seen: &Seen, rule: &Rule, sql: &Sql<'_>) -> String {
                     Some(name) => name.to_owned(),
                     None => sql.written(at),
                 };
-                format!("{name} {}", cut(&plain(value), 60))
+                format!("{name} {}", cut(&readable(value), 60))
             });
             shown.collect::<Vec<_>>().join(", ")
         }
@@ -219,14 +220,14 @@ fn of_baseline(passing: &[&Seen]) -> String {
     let Some((part, value, expected, low, high, time)) = measured.max_by(|a, b| a.0.total_cmp(&b.0)) else {
         return format!("{} where, and it was still learning what is normal", passes(passing.len()));
     };
-    let band = format!("expected {}, normal {} to {}", short(expected), short(low), short(high));
+    let band = format!("expected {}, normal {} to {}", figure(expected), figure(low), figure(high));
     match part > 1.0 {
         true => format!(
             "the value left its normal ({} at {time}; {band}), but what else is asked for did not hold, or \
              the side does not matter",
-            short(value)
+            figure(value)
         ),
-        false => format!("the value never left its normal: nearest {} at {time}; {band}", short(value)),
+        false => format!("the value never left its normal: nearest {} at {time}; {band}", figure(value)),
     }
 }
 
@@ -256,17 +257,13 @@ fn best(passing: &[&Seen], part: &Node, threshold: &Threshold, sql: &Sql<'_>) ->
         return format!("`{text}` was never true");
     };
     let word = if falling { "lowest" } else { "highest" };
-    let mut out = format!("never reached `{text}`: {word} {} at {}", short(reached), at.time);
+    let mut out = format!("never reached `{text}`: {word} {} at {}", figure(reached), at.time);
     if let Some(more) = missing(value, limit, &part.op, reached, threshold)
         && let Some(until) = leaves(passing, at, threshold)
     {
         out.push_str(&format!(". {more} more before {until} would have fired"));
     }
     out
-}
-
-fn short(number: f64) -> String {
-    if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.3}") }
 }
 
 /// How much a count or sum lacked.
@@ -314,7 +311,7 @@ fn extras(traced: &Traced, rule: &Rule) -> Vec<String> {
             .observed
             .iter()
             .filter(|(_, value)| *value != Value::Null)
-            .map(|(name, value)| format!("{name} {}", cut(&plain(value), 60)))
+            .map(|(name, value)| format!("{name} {}", cut(&readable(value), 60)))
             .collect();
         if !observed.is_empty() {
             extras.push(format!("with {}", observed.join(", ")));
