@@ -5,12 +5,12 @@ use super::table::{span, totals, verdict};
 use crate::fleet::score::quantile;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;\
-color:#1c2733;background:#fff}h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2.2em}svg{width:100%;height:auto;\
-min-width:640px}.plot{overflow-x:auto}\
-table{border-collapse:collapse;width:100%;font-size:13px}td,th{padding:.2em .6em;text-align:right;\
-border-bottom:1px solid #e3e8ee}td:first-child,th:first-child{text-align:left}.big{font-size:2em;font-weight:600;\
-white-space:nowrap}.tiles{display:flex;flex-wrap:wrap;gap:1em 3em;margin:1.5em 0}.tiles small{display:block;color:#5b6b7b}text{font:12px system-ui,\
-sans-serif;fill:#1c2733}.grey{fill:#5b6b7b}";
+color:#1c2733;background:#fff}h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2.2em}svg{width:100%;\
+height:auto;min-width:640px}.plot{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px}\
+td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid #e3e8ee}td:first-child,th:first-child{\
+text-align:left}.big{font-size:2em;font-weight:600;white-space:nowrap}.tiles{display:flex;flex-wrap:wrap;\
+gap:1em 3em;margin:1.5em 0}.tiles small{display:block;color:#5b6b7b}text{font:12px system-ui,sans-serif;\
+fill:#1c2733}.grey{fill:#5b6b7b}";
 
 /// Colours that also differ in brightness.
 const GOOD: &str = "#2f7fb8";
