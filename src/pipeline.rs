@@ -32,6 +32,14 @@ pub struct Pipeline {
     rules: u128,
     slots: Vec<Slot>,
     nothing: Picked,
+    saving: Option<Saving>,
+}
+
+/// A cut that is being saved in slices: how far it is, and which part of which rule comes next.
+struct Saving {
+    cut: Checkpoint,
+    slot: usize,
+    suppression: bool,
 }
 
 /// One rule in this partition.
@@ -144,6 +152,7 @@ impl Pipeline {
             rules: rules.hash,
             slots,
             nothing: Picked::empty(),
+            saving: None,
         }
     }
 
@@ -206,6 +215,7 @@ impl Pipeline {
 
     /// Takes over what stays the same of each rule, by its id and the fingerprint of its detection part.
     fn switch(&mut self, rules: &RuleSet, runs: &[usize]) {
+        self.abandon_save();
         self.rules = rules.hash;
         let mut old: BTreeMap<String, Slot> =
             self.slots.drain(..).map(|slot| (slot.rule.info.id.clone(), slot)).collect();
@@ -227,15 +237,56 @@ impl Pipeline {
         }
     }
 
-    /// One consistent cut.
+    /// One consistent cut, at once: for tests and small states.
     pub fn save(&self, sources: &[PartitionId]) -> Checkpoint {
         let tables = self.slots.iter().map(|slot| RuleState {
-            rule: slot.rule.info.id.clone(),
-            fingerprint: slot.rule.fingerprint,
             detector: slot.detector.save(),
             suppress: slot.suppressor.as_ref().map(Suppressor::save),
-            second: slot.second,
+            ..slot.header()
         });
+        self.cut(sources, tables.collect())
+    }
+
+    /// Goes on with a cut of the state, or begins one; the whole cut once it is done. Each call saves so many
+    /// bytes, which are taken off `budget`. Inputs may be applied between calls: the cut is that of the moment
+    /// at which it began, and changes nothing of what the pipeline does. A switch of rules gives it up.
+    pub fn save_some(&mut self, sources: &[PartitionId], budget: &mut usize) -> Option<Checkpoint> {
+        if self.saving.is_none() {
+            let headers = self.slots.iter().map(Slot::header).collect();
+            self.slots.iter_mut().for_each(Slot::begin_save);
+            self.saving = Some(Saving { cut: self.cut(sources, headers), slot: 0, suppression: false });
+        }
+        let saving = self.saving.as_mut()?;
+        while let Some((slot, state)) =
+            self.slots.get_mut(saving.slot).zip(saving.cut.tables.get_mut(saving.slot))
+        {
+            if !saving.suppression {
+                state.detector = slot.detector.save_some(budget)?;
+                saving.suppression = true;
+            }
+            if let Some(suppressor) = &mut slot.suppressor {
+                state.suppress = Some(suppressor.save_some(budget)?);
+            }
+            (saving.slot, saving.suppression) = (saving.slot + 1, false);
+        }
+        // Those that have come since stand behind those that were there.
+        saving.cut.sources = sources.to_vec();
+        self.saving.take().map(|saving| saving.cut)
+    }
+
+    /// Whether a cut has begun that is not whole yet.
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// Gives up a cut that has begun.
+    pub fn abandon_save(&mut self) {
+        if self.saving.take().is_some() {
+            self.slots.iter_mut().for_each(Slot::abandon_save);
+        }
+    }
+
+    fn cut(&self, sources: &[PartitionId], tables: Vec<RuleState>) -> Checkpoint {
         Checkpoint {
             partition: self.partition.clone(),
             epoch: 0,
@@ -246,7 +297,7 @@ impl Pipeline {
             rules: self.rules,
             previous: None,
             sources: sources.to_vec(),
-            tables: tables.collect(),
+            tables,
         }
     }
 
@@ -331,6 +382,27 @@ impl Slot {
             second: (i64::MIN, 0),
             counters: RuleCounters::default(),
         }
+    }
+
+    /// What is saved of it beside its tables.
+    fn header(&self) -> RuleState {
+        RuleState {
+            rule: self.rule.info.id.clone(),
+            fingerprint: self.rule.fingerprint,
+            detector: Vec::new(),
+            suppress: None,
+            second: self.second,
+        }
+    }
+
+    fn begin_save(&mut self) {
+        self.detector.begin_save();
+        self.suppressor.iter_mut().for_each(Suppressor::begin_save);
+    }
+
+    fn abandon_save(&mut self) {
+        self.detector.abandon_save();
+        self.suppressor.iter_mut().for_each(Suppressor::abandon_save);
     }
 
     /// Goes on where the same rule, in other words, has been.

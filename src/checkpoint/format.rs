@@ -9,15 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 
 use super::invariants;
-use crate::detect::StateError;
 use crate::detect::codec::{Reader, Sources, Writer};
+use crate::detect::{StateError, state};
 use crate::event::told::RuleState;
 use crate::event::{Checkpoint, PartitionId};
 
@@ -124,7 +122,7 @@ fn unreadable(error: impl fmt::Display) -> Refused {
 pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, Refused> {
     invariants::check(checkpoint)?;
     let tables = || checkpoint.tables.iter().flat_map(|rule| [Some(&rule.detector), rule.suppress.as_ref()]);
-    let size: usize = tables().flatten().map(RecordBatch::get_array_memory_size).sum();
+    let size: usize = tables().flatten().flatten().map(RecordBatch::get_array_memory_size).sum();
     let mut out = Vec::with_capacity(size + size / 16 + 4096);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
@@ -151,11 +149,13 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, Refused> {
 /// Where a table lies: offset and length in bytes.
 type Place = (u64, u64);
 
-fn write_table(out: &mut Vec<u8>, table: &RecordBatch) -> Result<Place, Refused> {
+fn write_table(out: &mut Vec<u8>, table: &[RecordBatch]) -> Result<Place, Refused> {
     out.resize(out.len().next_multiple_of(ALIGN), 0);
     let start = out.len();
-    let mut writer = StreamWriter::try_new(&mut *out, &table.schema()).map_err(unreadable)?;
-    writer.write(table).map_err(unreadable)?;
+    let mut writer = StreamWriter::try_new(&mut *out, &state::schema()).map_err(unreadable)?;
+    for batch in table {
+        writer.write(batch).map_err(unreadable)?;
+    }
     writer.finish().map_err(unreadable)?;
     drop(writer);
     Ok((start as u64, (out.len() - start) as u64))
@@ -277,7 +277,7 @@ impl Refused {
     }
 }
 
-fn read_table(whole: &Buffer, (start, length): Place) -> Result<RecordBatch, Refused> {
+fn read_table(whole: &Buffer, (start, length): Place) -> Result<Vec<RecordBatch>, Refused> {
     let (start, length) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(length));
     let length = length.unwrap_or(usize::MAX);
     if start.checked_add(length).is_none_or(|end| end > whole.len()) {
@@ -289,12 +289,8 @@ fn read_table(whole: &Buffer, (start, length): Place) -> Result<RecordBatch, Ref
     while !bytes.is_empty() {
         batches.extend(decoder.decode(&mut bytes).map_err(unreadable)?);
     }
-    let schema = decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()));
     decoder.finish().map_err(unreadable)?;
-    match batches.len() {
-        1 => batches.pop().ok_or_else(|| unreadable("it is empty")),
-        _ => concat_batches(&schema, &batches).map_err(unreadable),
-    }
+    Ok(batches)
 }
 
 #[cfg(test)]

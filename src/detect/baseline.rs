@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use self::judgement::{Basis, Source};
 pub use self::member::Member;
 use self::member::{Cohort, Slot};
-use super::codec::{Reader, Sources, Writer};
+use super::codec::{Reader, Sources};
 use super::judge::{Plan, View};
 use super::table::{KeyTable, KeyValues};
 use super::{Detector, Found, StateError};
@@ -214,18 +214,28 @@ impl Detector for BaselineDetector {
         self.table.next_due()
     }
 
-    fn save(&self) -> RecordBatch {
-        super::state::save(&self.table, |slot| {
-            let mut out = Writer::default();
-            slot.write(&mut out);
-            out.0
-        })
+    fn save(&self) -> Vec<RecordBatch> {
+        super::state::save(&self.table, Slot::write)
     }
 
-    fn load(&mut self, saved: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError> {
+    fn begin_save(&mut self) {
+        self.table.begin_save(Slot::write);
+    }
+
+    fn save_some(&mut self, budget: &mut usize) -> Option<Vec<RecordBatch>> {
+        self.table.save_some(budget)
+    }
+
+    fn abandon_save(&mut self) {
+        self.table.abandon_save();
+    }
+
+    fn load(&mut self, saved: &[RecordBatch], sources: Sources<'_>) -> Result<(), StateError> {
         self.table = KeyTable::new(self.limits.keys);
         let spec = &self.spec;
-        super::state::load(&mut self.table, saved, |bytes| Slot::read(spec, &mut Reader(bytes, sources)))?;
+        super::state::load(&mut self.table, saved, |bytes| {
+            Ok((Slot::read(spec, &mut Reader(bytes, sources))?, None))
+        })?;
         let keys: Vec<Key> = self.table.in_order().iter().map(|(key, _)| *key).collect();
         for key in keys {
             let due = self.next_of(key);

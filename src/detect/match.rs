@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 
 use super::codec::Sources;
@@ -94,11 +93,19 @@ impl Detector for MatchDetector {
         None
     }
 
-    fn save(&self) -> RecordBatch {
-        RecordBatch::new_empty(Arc::new(Schema::empty()))
+    fn save(&self) -> Vec<RecordBatch> {
+        Vec::new()
     }
 
-    fn load(&mut self, _table: &RecordBatch, _sources: Sources<'_>) -> Result<(), StateError> {
+    fn begin_save(&mut self) {}
+
+    fn save_some(&mut self, _budget: &mut usize) -> Option<Vec<RecordBatch>> {
+        Some(Vec::new())
+    }
+
+    fn abandon_save(&mut self) {}
+
+    fn load(&mut self, _saved: &[RecordBatch], _sources: Sources<'_>) -> Result<(), StateError> {
         Ok(())
     }
 

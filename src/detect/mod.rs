@@ -39,10 +39,16 @@ pub trait Detector: Send {
     fn pending(&self) -> u64;
     /// When the next timer is due; may be earlier than anything happens, never later.
     fn next_due(&self) -> Option<Timestamp>;
-    /// Its state, a row per key.
-    fn save(&self) -> RecordBatch;
+    /// Its state, a row per key, in batches; none of a rule without memory.
+    fn save(&self) -> Vec<RecordBatch>;
+    /// Begins to save its state as it is now, in slices; what was begun before is given up.
+    fn begin_save(&mut self);
+    /// Saves so many bytes, which are taken off `budget`; all of the state once it is whole.
+    fn save_some(&mut self, budget: &mut usize) -> Option<Vec<RecordBatch>>;
+    /// Gives up what was begun.
+    fn abandon_save(&mut self);
     /// Replaces its state by what `save` made; `sources` says what the partitions of event names are called now.
-    fn load(&mut self, table: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError>;
+    fn load(&mut self, saved: &[RecordBatch], sources: Sources<'_>) -> Result<(), StateError>;
     /// Forgets a key.
     fn forget(&mut self, key: Key);
     /// Goes on under another wording of its rule, whose detection part (fingerprint) is the same.

@@ -75,29 +75,50 @@ impl Suppressor {
     }
 
     /// The periods, one row a key.
-    pub fn save(&self) -> RecordBatch {
-        super::state::save(&self.periods, |period| {
-            let mut out = Writer::default();
-            out.time(period.start);
-            write_severity(period.sent, &mut out);
-            out.u64(period.folded);
-            out.u64(period.untold);
-            out.0
-        })
+    pub fn save(&self) -> Vec<RecordBatch> {
+        super::state::save(&self.periods, Period::write)
+    }
+
+    /// Begins to save them as they are now, in slices; what was begun before is given up.
+    pub fn begin_save(&mut self) {
+        self.periods.begin_save(Period::write);
+    }
+
+    /// Saves so many bytes, which are taken off `budget`; all periods once they are whole.
+    pub fn save_some(&mut self, budget: &mut usize) -> Option<Vec<RecordBatch>> {
+        self.periods.save_some(budget)
+    }
+
+    /// Gives up what was begun.
+    pub fn abandon_save(&mut self) {
+        self.periods.abandon_save();
     }
 
     /// What [`save`](Self::save) made.
-    pub fn load(&mut self, saved: &RecordBatch) -> Result<(), StateError> {
+    pub fn load(&mut self, saved: &[RecordBatch]) -> Result<(), StateError> {
         self.periods = KeyTable::new(self.cap);
+        let span = self.span;
         super::state::load(&mut self.periods, saved, |bytes| {
-            let mut from = Reader(bytes, Sources::Same);
-            let (start, sent) = (from.time()?, read_severity(&mut from)?);
-            Ok(Period { start, sent, folded: from.u64()?, untold: from.u64()? })
-        })?;
-        let ends: Vec<(Key, Timestamp)> =
-            self.periods.in_order().iter().map(|(key, e)| (*key, e.state.start.plus(self.span))).collect();
-        ends.into_iter().for_each(|(key, end)| self.periods.schedule(key, Some(end)));
-        Ok(())
+            let period = Period::read(&mut Reader(bytes, Sources::Same))?;
+            let end = period.start.plus(span);
+            Ok((period, Some(end)))
+        })
+    }
+}
+
+impl Period {
+    /// Bit for bit.
+    pub fn write(&self, out: &mut Writer) {
+        out.time(self.start);
+        write_severity(self.sent, out);
+        out.u64(self.folded);
+        out.u64(self.untold);
+    }
+
+    /// What [`write`](Self::write) made.
+    pub fn read(from: &mut Reader<'_>) -> Result<Period, StateError> {
+        let (start, sent) = (from.time()?, read_severity(from)?);
+        Ok(Period { start, sent, folded: from.u64()?, untold: from.u64()? })
     }
 }
 

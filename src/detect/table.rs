@@ -7,6 +7,8 @@
 //!
 //! Entries lie in chunks and are found by a table of their places, so that neither grows by copying all keys.
 
+mod saving;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -17,6 +19,7 @@ use crate::event::key::spread;
 use crate::event::{Key, Timestamp, Value};
 
 use super::codec::{Reader, Sources, Writer};
+use saving::Saving;
 
 /// Entries of one chunk.
 const CHUNK: usize = 256;
@@ -39,6 +42,9 @@ pub struct KeyTable<S> {
     seen_once: VecDeque<(u32, u32)>,
     admitted: u64,
     cap: usize,
+    /// Counts cuts; keys that the present one has saved, or that came after it began, bear its number.
+    cut: u32,
+    saving: Option<Box<Saving<S>>>,
 }
 
 /// One key.
@@ -52,6 +58,8 @@ pub struct Entry<S> {
     /// The how-manieth key it was, and whether it was seen once only.
     admitted: u64,
     once: bool,
+    /// The last cut that has nothing to ask of it any more.
+    cut: u32,
     /// When its next timer is due.
     deadline: Timestamp,
     /// Under which time it stands in `due`.
@@ -71,6 +79,16 @@ impl KeyValues {
         let mut out = Writer::default();
         out.list(values, Writer::value);
         KeyValues(out.0.into())
+    }
+
+    /// The bytes they are packed in.
+    pub fn packed(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What was packed.
+    pub fn of_packed(bytes: &[u8]) -> KeyValues {
+        KeyValues(bytes.into())
     }
 
     /// All of them.
@@ -101,6 +119,11 @@ impl<S> Entry<S> {
     /// Whether it was seen once only.
     pub fn is_once(&self) -> bool {
         self.once
+    }
+
+    /// The how-manieth key it was.
+    pub fn admitted(&self) -> u64 {
+        self.admitted
     }
 
     /// Its key.
@@ -156,6 +179,11 @@ impl<S> Slots<S> {
         entry
     }
 
+    /// The place itself; none where the last chunk ends.
+    fn place(&mut self, at: u32) -> Option<&mut Option<Entry<S>>> {
+        self.chunks.get_mut(at as usize / CHUNK)?.get_mut(at as usize % CHUNK)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Entry<S>> {
         self.chunks.iter().flatten().flatten()
     }
@@ -187,6 +215,8 @@ impl<S> KeyTable<S> {
             seen_once: VecDeque::new(),
             admitted: 0,
             cap: cap.clamp(1, u32::MAX as usize - 1),
+            cut: 0,
+            saving: None,
         }
     }
 
@@ -208,6 +238,7 @@ impl<S> KeyTable<S> {
         new: impl FnOnce() -> (Box<[Value]>, S),
     ) -> Option<&mut Entry<S>> {
         if let Some(at) = self.find(key) {
+            self.before_change(at);
             let entry = self.slots.get_mut(at)?;
             entry.once = false;
             return Some(entry);
@@ -216,13 +247,14 @@ impl<S> KeyTable<S> {
             return None;
         }
         let (values, state) = new();
-        let at = self.admit(key, &values, state, true);
+        let at = self.admit(key, KeyValues::new(&values), state, true);
         self.slots.get_mut(at)
     }
 
     /// The entry of a key, as it is.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Entry<S>> {
         let at = self.find(key)?;
+        self.before_change(at);
         self.slots.get_mut(at)
     }
 
@@ -232,18 +264,26 @@ impl<S> KeyTable<S> {
         self.slots.get(at)
     }
 
-    /// Puts a key in as it was saved. Keys must come in the order in which they were first admitted.
-    pub fn insert(&mut self, key: Key, values: Box<[Value]>, state: S, once: bool) {
+    /// Puts a key in as it was saved: whether it was seen once, and the how-manieth it was. Keys must come in
+    /// that order.
+    pub fn insert(&mut self, key: Key, values: KeyValues, state: S, (once, admitted): (bool, u64)) {
         self.remove(key);
-        self.admit(key, &values, state, once);
+        self.admitted = self.admitted.max(admitted.saturating_sub(1));
+        self.admit(key, values, state, once);
+    }
+
+    /// Makes room for so many keys at once.
+    pub fn reserve(&mut self, keys: usize) {
+        let slots = &self.slots;
+        self.index.reserve(keys, |at| slots.get(*at).map_or(0, |entry| spread(entry.key().0)));
     }
 
     /// Puts a key in that is not there, and says where.
-    fn admit(&mut self, key: Key, values: &[Value], state: S, once: bool) -> u32 {
+    fn admit(&mut self, key: Key, values: KeyValues, state: S, once: bool) -> u32 {
         self.admitted += 1;
-        let admitted = self.admitted;
-        let values = KeyValues::new(values);
-        let entry = Entry { state, values, key: halves(key), admitted, once, deadline: NEVER, noted: NEVER };
+        let (admitted, cut) = (self.admitted, self.cut);
+        let (deadline, noted) = (NEVER, NEVER);
+        let entry = Entry { state, values, key: halves(key), admitted, once, cut, deadline, noted };
         let at = self.slots.put(entry);
         self.last = at;
         let slots = &self.slots;
@@ -329,6 +369,7 @@ impl<S> KeyTable<S> {
     /// Forgets a key.
     pub fn remove(&mut self, key: Key) {
         let Some(at) = self.find(key) else { return };
+        self.before_change(at);
         if let Ok(found) = self.index.find_entry(spread(key.0), |place| *place == at) {
             found.remove();
         }

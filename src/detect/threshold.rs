@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
-use super::codec::{Reader, Sources, Writer};
+use super::codec::{Reader, Sources};
 use super::judge::{Plan, View};
 use super::memory::{KeyState, Seen, Times};
 use super::moving::Moving;
@@ -207,31 +207,34 @@ impl Detector for ThresholdDetector {
         self.table.next_due()
     }
 
-    fn save(&self) -> RecordBatch {
-        super::state::save(&self.table, |state| {
-            let mut out = Writer::default();
-            state.write(&mut out);
-            out.0
-        })
+    fn save(&self) -> Vec<RecordBatch> {
+        super::state::save(&self.table, KeyState::write)
     }
 
-    fn load(&mut self, table: &RecordBatch, sources: Sources<'_>) -> Result<(), StateError> {
+    fn begin_save(&mut self) {
+        self.table.begin_save(KeyState::write);
+    }
+
+    fn save_some(&mut self, budget: &mut usize) -> Option<Vec<RecordBatch>> {
+        self.table.save_some(budget)
+    }
+
+    fn abandon_save(&mut self) {
+        self.table.abandon_save();
+    }
+
+    fn load(&mut self, saved: &[RecordBatch], sources: Sources<'_>) -> Result<(), StateError> {
         self.table = KeyTable::new(self.limits.keys);
-        super::state::load(&mut self.table, table, |bytes| {
-            let mut from = Reader(bytes, sources);
-            KeyState::read(&mut from)
-        })?;
-        let keys: Vec<Key> = self.table.in_order().iter().map(|(key, _)| *key).collect();
-        for key in keys {
-            let Some(entry) = self.table.get_mut(key) else { continue };
-            let due = if self.plan.spec.on_event && matches!(self.plan.spec.window, Window::Sliding(_)) {
-                Some(entry.state.touched.plus(self.plan.cut.window.max(REMEMBER)))
+        let (plan, limits) = (&self.plan, &self.limits);
+        super::state::load(&mut self.table, saved, |bytes| {
+            let state = KeyState::read(&mut Reader(bytes, sources))?;
+            let due = if plan.spec.on_event && matches!(plan.spec.window, Window::Sliding(_)) {
+                Some(state.touched.plus(plan.cut.window.max(REMEMBER)))
             } else {
-                next_step(&self.plan, &self.limits, &entry.state).map(|(due, _)| due)
+                next_step(plan, limits, &state).map(|(due, _)| due)
             };
-            self.table.schedule(key, due);
-        }
-        Ok(())
+            Ok((state, due))
+        })
     }
 
     fn forget(&mut self, key: Key) {

@@ -110,10 +110,10 @@ pub struct RuleState {
     pub rule: String,
     /// The fingerprint of its detection part; state of another fingerprint is not loaded.
     pub fingerprint: u128,
-    /// The detector's keys, one row each.
-    pub detector: RecordBatch,
+    /// The detector's keys, one row each, in batches; none of a rule without memory.
+    pub detector: Vec<RecordBatch>,
     /// The suppression periods, one row a key; none if the rule does not suppress.
-    pub suppress: Option<RecordBatch>,
+    pub suppress: Option<Vec<RecordBatch>>,
     /// The second of stream time that was counted last, and how many alerts it has seen.
     pub second: (i64, u32),
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Limits;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Input, Pipeline};
 
 const GOLDEN: &str = "testdata/checkpoint/1.fwck";
 
@@ -37,7 +37,8 @@ fn what_is_written_is_read() {
     assert_eq!((saved.engine.as_str(), saved.version), (env!("CARGO_PKG_VERSION"), VERSION));
     let rows = |rule: &str| {
         let found = saved.checkpoint.tables.iter().find(|table| table.rule == rule).unwrap();
-        (found.detector.num_rows(), found.suppress.as_ref().map(RecordBatch::num_rows))
+        let count = |batches: &Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+        (count(&found.detector), found.suppress.as_ref().map(count))
     };
     assert_eq!((rows("count"), rows("still"), rows("every").0), ((5, Some(5)), (0, None), 0));
     assert_eq!(bytes(&saved.checkpoint), bytes(&checkpoint));
@@ -85,6 +86,28 @@ fn what_breaks_an_invariant_is_neither_written_nor_read() {
     let mut checkpoint = fixture::checkpoint(2);
     checkpoint.next_offset = -1;
     assert_eq!(encode(&checkpoint).unwrap_err(), Refused::Violates("offsets are not negative"));
+}
+
+/// However small the slices are, they make the cut that is made at once.
+#[test]
+fn a_cut_in_slices_is_the_cut_at_once() {
+    let cut = fixture::checkpoint(7);
+    let (rules, _) = fixture::rules();
+    let runs: Vec<usize> = (0..rules.rules.len()).collect();
+    let (mut pipeline, _) = Pipeline::load(&rules, &runs, false, &Limits::default(), (&cut, &cut.sources));
+    let at_once = text(&pipeline.save(&cut.sources));
+    for budget in [1, 300, usize::MAX] {
+        let sliced = loop {
+            match pipeline.save_some(&cut.sources, &mut budget.clone()) {
+                Some(sliced) => break sliced,
+                None => assert!(pipeline.is_saving()),
+            }
+        };
+        assert_eq!(text(&sliced), at_once, "{budget}");
+    }
+    pipeline.save_some(&cut.sources, &mut 10);
+    pipeline.apply(Input::Rules { rules: &rules, runs: &runs }, &cut.sources, &mut Vec::new());
+    assert!(!pipeline.is_saving(), "other rules make another cut");
 }
 
 proptest! {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, BinaryArray};
+use arrow::record_batch::RecordBatch;
 use fleetwarden::alert::Reason;
 use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
@@ -143,7 +144,8 @@ fn a_clock_that_jumps_does_not_bloat_the_normal_of_its_key() {
     let size = |events: &[Event]| {
         let cuts = engine.run(events, 64, false).replay.checkpoints();
         let tables = cuts.into_iter().flat_map(|cut| cut.tables);
-        let states = tables.map(|table| table.detector.column_by_name("state").unwrap().clone());
+        let batches = tables.flat_map(|table| table.detector);
+        let states = batches.map(|batch| batch.column_by_name("state").unwrap().clone());
         states.map(|state| state.as_binary::<i32>().value_data().len()).sum::<usize>()
     };
     assert!(size(&many) < 3 * size(&few), "{} {}", size(&many), size(&few));
@@ -213,9 +215,10 @@ fn take_over(worker: &mut Worker, partition: &PartitionId, next_offset: i64) {
 fn largest(run: &Run, rule: &str) -> (usize, [usize; 4]) {
     let cuts = run.replay.checkpoints();
     let table = cuts.iter().flat_map(|cut| &cut.tables).find(|table| table.rule == rule).unwrap();
-    let states = table.detector.column_by_name("state").unwrap().as_binary::<i32>();
+    let column = |batch: &RecordBatch| batch.column_by_name("state").unwrap().as_binary::<i32>().clone();
+    let states: Vec<BinaryArray> = table.detector.iter().map(column).collect();
     let mut most = [0; 4];
-    for bytes in states.iter().flatten() {
+    for bytes in states.iter().flatten().flatten() {
         let state = KeyState::read(&mut Reader(bytes, Sources::Same)).unwrap();
         let sets = state.distinct.iter().map(|set| set.sorted().iter().map(|(_, hashes)| hashes.len()).sum());
         let sizes = [
@@ -226,8 +229,8 @@ fn largest(run: &Run, rule: &str) -> (usize, [usize; 4]) {
         ];
         most.iter_mut().zip(sizes).for_each(|(most, size)| *most = size.max(*most));
     }
-    let periods = table.suppress.as_ref().map_or(0, |periods| periods.num_rows());
-    (table.detector.num_rows().max(periods), most)
+    let rows = |batches: &Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    (rows(&table.detector).max(table.suppress.as_ref().map_or(0, rows)), most)
 }
 
 #[test]

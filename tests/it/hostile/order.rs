@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, BinaryArray};
+use arrow::record_batch::RecordBatch;
 use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
 use fleetwarden::detect::panes::Cut;
@@ -77,12 +78,13 @@ fn brought(rows: &[(i64, String)]) -> Vec<Event> {
 fn stretches(run: &Run) -> BTreeMap<String, Vec<(i64, i64)>> {
     let mut out = BTreeMap::new();
     for table in run.replay.checkpoints().into_iter().flat_map(|cut| cut.tables) {
-        let states = table.detector.column_by_name("state").unwrap().as_binary::<i32>().clone();
+        let column = |batch: &RecordBatch| batch.column_by_name("state").unwrap().as_binary::<i32>().clone();
+        let states: Vec<BinaryArray> = table.detector.iter().map(column).collect();
         let of_key = |bytes: &[u8]| {
             let state = KeyState::read(&mut Reader(bytes, Sources::Same)).unwrap();
             state.edge.stretches().collect::<Vec<_>>()
         };
-        out.insert(table.rule, states.iter().flatten().flat_map(of_key).collect());
+        out.insert(table.rule, states.iter().flatten().flatten().flat_map(of_key).collect());
     }
     out
 }
