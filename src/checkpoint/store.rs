@@ -23,6 +23,9 @@ use crate::event::{Checkpoint, PartitionId, Timestamp};
 /// What all names of checkpoints begin with.
 const CHECKPOINTS: &str = "checkpoints";
 
+/// The place that lasts as long as the process: for tests.
+pub const MEMORY: &str = "memory:";
+
 /// How names of checkpoints end.
 const ENDING: &str = ".fwck";
 
@@ -78,6 +81,14 @@ impl std::error::Error for StoreError {
     }
 }
 
+/// Whether a text names a place as [`Store::open`] reads it.
+pub fn is_place(text: &str) -> bool {
+    match text.split_once("://") {
+        Some((scheme, rest)) => ["file", "s3", "gs", "az"].contains(&scheme) && !rest.is_empty(),
+        None => !text.trim().is_empty(),
+    }
+}
+
 /// The name of the `n`-th checkpoint of an owner.
 pub fn name(checkpoint: &Checkpoint, n: u64) -> String {
     let Checkpoint { epoch, next_offset, .. } = checkpoint;
@@ -102,10 +113,24 @@ impl Store {
         Ok(store)
     }
 
-    /// The same without the check: for reading.
-    pub fn unchecked(place: &str) -> Result<Store, StoreError> {
+    /// A store that is there already, to read it; a folder is not made.
+    pub fn existing(place: &str) -> Result<Store, StoreError> {
+        let path = place.strip_prefix("file://").unwrap_or(place);
+        if !path.contains("://") && path != MEMORY && !FilePath::new(path).is_dir() {
+            let source = io::Error::new(io::ErrorKind::NotFound, "there is no such folder");
+            return Err(StoreError {
+                what: "open a folder".into(),
+                place: place.into(),
+                hint: "name the folder or URL that stands at [checkpoints] url",
+                source: Box::new(generic(Box::new(source))),
+            });
+        }
+        Store::unchecked(place)
+    }
+
+    fn unchecked(place: &str) -> Result<Store, StoreError> {
         match place.split_once("://") {
-            None if place == "memory:" => Ok(Store::of(Arc::new(InMemory::new()), place)),
+            None if place == MEMORY => Ok(Store::of(Arc::new(InMemory::new()), place)),
             None => Store::folder(FilePath::new(place), place),
             Some(("file", path)) => Store::folder(FilePath::new(path), place),
             Some((scheme, _)) => cloud(scheme, place).map(|objects| Store::of(objects, place)),

@@ -16,6 +16,7 @@ mod shelf;
 mod show;
 pub mod simulate;
 pub mod sink;
+pub mod state;
 pub mod test;
 
 use std::io::{IsTerminal, Write as _};
@@ -64,6 +65,9 @@ pub enum Verb {
     /// Sinks: where each stands in the journal; send the alerts of a span of time to one once more
     #[command(subcommand)]
     Sink(sink::SinkVerb),
+    /// Saved state: list, show, verify, export, delete, forget
+    #[command(subcommand)]
+    State(state::StateVerb),
     /// Print what completes commands in a shell
     Completions {
         /// The shell
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Query(args) => query::run(&args),
         Verb::Schema(verb) => schema::run(&verb),
         Verb::Sink(verb) => sink::run(&verb),
+        Verb::State(verb) => state::run(&verb),
         Verb::Completions { shell } => paper::completions(shell),
         Verb::Man { out } => paper::man(out.as_deref()),
         Verb::Simulate(args) => simulate::run(&args),

@@ -160,6 +160,14 @@ impl<'a> Cluster<'a> {
         Ok(all)
     }
 
+    /// How many members a consumer group has now.
+    pub fn members(&self, group: &str) -> Result<usize, Error> {
+        let listed = self.scout.client().fetch_group_list(Some(group), Duration::from_secs(10));
+        let listed =
+            listed.map_err(|error| Error::new(format!("cannot ask for group \"{group}\": {error}")))?;
+        Ok(listed.groups().iter().map(|group| group.members().len()).sum())
+    }
+
     /// How many partitions a topic has; none if it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
         let metadata = self.metadata(topic)?;
