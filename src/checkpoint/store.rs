@@ -128,7 +128,8 @@ impl Store {
         Store::unchecked(place)
     }
 
-    fn unchecked(place: &str) -> Result<Store, StoreError> {
+    /// The same without the check: for what is known to be writable, and for reading.
+    pub fn unchecked(place: &str) -> Result<Store, StoreError> {
         match place.split_once("://") {
             None if place == MEMORY => Ok(Store::of(Arc::new(InMemory::new()), place)),
             None => Store::folder(FilePath::new(place), place),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::limits::Span;
+use crate::checkpoint::store;
 use crate::event::Micros;
 use crate::event::time::SECOND;
 
@@ -14,7 +15,7 @@ use crate::event::time::SECOND;
 #[serde(deny_unknown_fields)]
 pub struct Checkpoints {
     /// A folder, or the URL of an object store; all processes of a group name the same.
-    #[serde(default = "default_url")]
+    #[serde(default = "default_url", deserialize_with = "url")]
     pub url: String,
     /// How often the state of a partition is saved.
     #[serde(default = "default_every", deserialize_with = "every")]
@@ -40,6 +41,16 @@ fn default_every() -> Micros {
 
 fn default_keep() -> NonZeroU16 {
     NonZeroU16::MIN.saturating_add(2)
+}
+
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match store::is_place(&text) {
+        true => Ok(text),
+        false => Err(D::Error::custom(
+            "no place for state, expected a folder, or a URL that begins with file://, s3://, gs:// or az://",
+        )),
+    }
 }
 
 fn every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Micros, D::Error> {

@@ -189,7 +189,7 @@ const KINDS: [(&str, Kind); 5] = [
 /// Whether the value of a key can hold no secret: numbers, durations, switches, and words out of a list.
 fn harmless(path: &[&str]) -> bool {
     match path {
-        ["workers"] | ["limits" | "log", _] => true,
+        ["workers"] | ["limits" | "log", _] | ["checkpoints", "every" | "keep"] => true,
         ["kafka", key] => ["start", "unplaced", "missing_topics"].contains(key),
         ["kafka", "sasl", key] => *key == "mechanism",
         ["streams", _, key] => *key == "enabled",

@@ -98,6 +98,26 @@ fn what_is_missing_is_told_once() {
 }
 
 #[test]
+fn every_mistake_about_checkpoints_is_told() {
+    let problems = told(
+        "[kafka]\nbrokers = \"k\"\n[checkpoints]\nurl = \"ftp://u:hunter2@x\"\nevery = \"100ms\"\n\
+         keep = 0\ninterval = 3\n",
+    );
+    let expected = [
+        "4:7 \"checkpoints.url\": no place for state | expected a folder, or a URL that begins with file://, \
+         s3://, gs:// or az://",
+        "5:9 \"checkpoints.every\": out of range | expected \"1s\" to \"1h\"",
+        "6:8 \"checkpoints.keep\": invalid value: integer \"0\" | expected a nonzero u16",
+        "7:1 unknown key \"checkpoints.interval\" | one of: url, every, keep",
+    ];
+    assert_eq!(problems, expected, "{problems:#?}");
+    let place = |url: &str| read(&format!("[kafka]\nbrokers = \"k\"\n[checkpoints]\nurl = \"{url}\"\n"));
+    assert_eq!(place("s3://bucket/state").unwrap().checkpoints.url, "s3://bucket/state");
+    assert_eq!(place("/var/state").unwrap().checkpoints.url, "/var/state");
+    assert_eq!(place("kept").unwrap().checkpoints.url, "conf/kept");
+}
+
+#[test]
 fn a_broken_sink_hides_no_other_mistake() {
     let problems = told(
         "worker = 3\n[kafka]\nbrokers = \"k\"\n[sinks.a]\ntype = \"opensearch\"\nurll = \"http://x\"\n\

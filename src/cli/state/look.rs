@@ -1,7 +1,6 @@
 //! Lists, shows, verifies and exports: nothing is changed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
 
@@ -32,9 +31,8 @@ pub(super) fn list(found: &[Newest], now: Timestamp) -> String {
         match &newest.read {
             Ok(saved) => {
                 let Checkpoint { partition, next_offset, epoch, rules, stream_time, .. } = &saved.checkpoint;
-                out += &format!(
-                    "{partition}  next offset {next_offset}, epoch {epoch}, stream time {stream_time}, rules {rules:032x}\n  {head}\n"
-                );
+                out += &format!("{partition}  next offset {next_offset}, epoch {epoch}, ");
+                out += &format!("stream time {stream_time}, rules {rules:032x}\n  {head}\n");
                 saved.checkpoint.tables.iter().for_each(|rule| out += &line_of(rule));
             }
             Err(why) => out += &format!("unreadable: {why}\n  {head}\n"),
@@ -130,8 +128,7 @@ pub(super) fn show(found: &[Newest], rule: &str, key: &str) -> Result<String, St
 /// A threshold's memory in words; of other kinds, how large it is.
 fn describe(row: &Row<'_>, out: &mut String) {
     let mut line = |head: &str, text: String| {
-        // A text takes what is written into it.
-        drop(writeln!(out, "  {head:14} {text}"));
+        out.push_str(&format!("  {head:14} {text}\n"));
     };
     line("seen", format!("{}, as key {}", if row.once { "once" } else { "more than once" }, row.admitted));
     let mut from = Reader(row.state, Sources::Same);

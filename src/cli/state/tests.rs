@@ -25,8 +25,9 @@ async fn a_list_shows_the_newest_whole_and_names_the_older() {
         "t/3  next offset 25, epoch 17, stream time {}, rules {:032x}\n  \
            12.3 kB, 7 s old, checkpoints/t/3/00000000000000000017-0000000002-00000000000000000025.fwck\n    \
              cohort                                   8 keys\n    \
-             count                                    3 keys, 3 in suppression\n    \
+             count                                    3 keys, 1 in suppression\n    \
              distinct                                 3 keys\n    \
+             every                                    0 keys, 1 in suppression\n    \
              lists                                    3 keys\n    \
              poisson                                  3 keys\n  \
            12.3 kB, 7 s old, checkpoints/t/3/00000000000000000017-0000000001-00000000000000000024.fwck\n",
