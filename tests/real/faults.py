@@ -26,9 +26,11 @@ def context(both, authority):
 class Siem(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+    # Who answers; none = below.
+    answer = None
 
     def __init__(self, context=None):
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), self.answer or Answer)
         self.context = context
         # id → how often it was taken anew; a repeated document is recognised, a repeated event is not.
         self.taken = collections.Counter()

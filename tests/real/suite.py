@@ -189,10 +189,10 @@ class Cluster:
         for done in self.admin.create_topics(wanted).values():
             done.result(30)
 
-    def send(self, topic, value, key=None):
+    def send(self, topic, value, key=None, partition=-1):
         while True:
             try:
-                self.producer.produce(topic, value, key, on_delivery=self.delivered)
+                self.producer.produce(topic, value, key, partition, on_delivery=self.delivered)
                 break
             except BufferError:
                 self.producer.poll(0.1)
@@ -324,10 +324,11 @@ class Flow(threading.Thread):
 
 
 class Suite:
-    def __init__(self, report, folder, binary):
+    def __init__(self, report, folder, binary, pki):
         # A copy: a build that goes on beside the suite must not exchange the program under test.
         self.report, self.folder, self.binary = report, folder, shutil.copy2(binary, folder / "fleetwarden-binary")
-        self.kafka = self.opensearch = self.collector = self.program = self.cluster = self.pki = None
+        self.kafka = self.opensearch = self.collector = self.program = self.cluster = None
+        self.pki = pki(folder / "pki")
 
     def stop(self):
         for process in (self.program, self.kafka, self.opensearch, self.collector):
@@ -599,15 +600,14 @@ def find_promtool():
     return str(tool) if tool.exists() else None
 
 
-def play(binary, pki, parts):
-    """Starts everything, plays parts (functions of the suite) in their order, and ends the process."""
+def play(make, parts):
+    """Makes a suite of a report and a folder, plays parts (functions of it) in their order, and ends the process."""
     report = Report()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetwarden-real-"))
-    suite = Suite(report, folder, binary)
+    suite = make(report, folder)
     # A signal unwinds like an error: whatever was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
-        suite.pki = pki(folder / "pki")
         suite.start()
         for part in parts:
             part(suite)

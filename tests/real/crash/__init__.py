@@ -1,0 +1,1 @@
+"""Processes, brokers and sinks that die, and what came of it: nothing lost, nothing doubled."""
