@@ -1,4 +1,4 @@
-"""What is played: main.py BINARY [network | backpressure | crash | leader | deadsink | latency] [options]."""
+"""What is played: main.py BINARY [network | backpressure | crash | deadsink | latency] [options]."""
 
 import argparse
 

@@ -1,13 +1,13 @@
 //! The topic of the journal: made if it is missing, else checked for what could lose entries.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataTopic;
 
-use super::{Cluster, Error, PATIENCE, explain};
+use super::{Cluster, Error, GLANCE, PATIENCE, explain};
 
 /// How many partitions it gets. Too few: with many workers, appends wait for one leader; too many: taking over
 /// reads more small pieces.
@@ -102,10 +102,20 @@ impl Cluster<'_> {
         )))
     }
 
-    /// How many partitions a topic has that somebody has just made.
+    /// How many partitions a topic has that somebody has just made: brokers hear of it one after another.
     fn there(&self, topic: &str) -> Result<i32, Error> {
-        let count = self.partitions(topic)?.and_then(|count| i32::try_from(count).ok());
-        count.ok_or_else(|| Error::new(format!("the journal \"{topic}\" is being made")).hint("start again"))
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = self.partitions(topic);
+            if let Ok(Some(count)) = found {
+                return Ok(i32::try_from(count).unwrap_or(i32::MAX));
+            }
+            if Instant::now() >= end {
+                let message = format!("the journal \"{topic}\" was made, but brokers do not show it");
+                return Err(found.err().unwrap_or_else(|| Error::new(message).hint("start again")));
+            }
+            self.scout.poll(GLANCE / 10);
+        }
     }
 
     fn config(&self, topic: &str) -> Result<Config, String> {
@@ -269,5 +279,17 @@ mod tests {
         let made = cluster.ensure_journal("fleetwarden.journal").unwrap();
         assert!(made > 0);
         assert_eq!(cluster.ensure_journal("fleetwarden.journal"), Ok(made));
+    }
+
+    #[test]
+    fn one_that_somebody_else_is_making_is_waited_for() {
+        let mock = Mock::start().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let settings = Settings::new(mock.brokers());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| Cluster::open(&settings, runtime.handle()).unwrap().there("theirs"));
+            mock.create_topic("theirs", 3).unwrap();
+            assert_eq!(waits.join().unwrap(), Ok(3));
+        });
     }
 }

@@ -19,8 +19,8 @@ class Watch(threading.Thread):
     def __init__(self, members, partitions):
         super().__init__(daemon=True)
         self.members, self.partitions, self.going = members, partitions, True
-        # Strikes that have no recovery yet; seconds of those that were not interrupted by another; worst lag.
-        self.open, self.recoveries, self.worst = [], [], 0
+        # Strikes that have no recovery yet; seconds of those that had one before the next strike.
+        self.open, self.recoveries = [], []
         self.start()
 
     def run(self):
@@ -38,7 +38,6 @@ class Watch(threading.Thread):
         owned = sum(page.total("fleetwarden_worker_partitions") for page in pages)
         lag = sum(page.total("fleetwarden_consumer_lag_records") for page in pages)
         replaying = sum(page.total("fleetwarden_partitions_replaying") for page in pages)
-        self.worst = max(self.worst, lag)
         return owned == self.partitions and lag < 100 and replaying == 0
 
     def struck(self):
@@ -52,8 +51,10 @@ class Watch(threading.Thread):
 class Chaos:
     """Strikes until so many kills have been done or so much time is over."""
 
-    def __init__(self, members, watch, seed, note, brokers=None):
-        self.members, self.watch, self.dice, self.note, self.brokers = members, watch, random.Random(seed), note, brokers
+    def __init__(self, members, watch, seed, note, brokers=None, places=()):
+        self.members, self.watch, self.dice, self.note = members, watch, random.Random(seed), note
+        # Three nodes whose leaders are killed too, and the partitions that are led; none = of one node.
+        self.brokers, self.places = brokers, list(places)
         self.kills, self.zombies, self.restarts, self.broker_kills, self.bad_exits = 0, 0, 0, 0, []
         # What is to be done later: (when, number, what).
         self.later, self.numbers = [], itertools.count()
