@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fleetwarden::decode::JsonDecoder;
 use fleetwarden::event::{Limits, PartitionId, Record};
-use fleetwarden::kafka::{Consumer, Note, Polled, Settings, Topics};
+use fleetwarden::kafka::{Cluster, Consumer, Note, Polled, Settings, Topics};
 use fleetwarden::rule::{self, RuleSet};
 use fleetwarden::runtime::delivery::Outlet;
 use fleetwarden::runtime::run::{Plan, Running, edges, without};
+use fleetwarden::runtime::worker::Compiled;
 use fleetwarden::schema::{Schema, built_in};
 use fleetwarden::sink::Item;
 use fleetwarden::sink::channel::Channel;
@@ -211,18 +212,13 @@ fn run(task: &Task) -> Read {
     let sink = format!("type = \"file\"\npath = \"{}\"\n", file.display());
     let sink = fleetwarden::sink::open(&toml::from_str(&sink).unwrap()).unwrap();
     let (tap, alerts) = std::sync::mpsc::channel();
-    let plan = Plan {
-        kafka,
-        topics,
-        rules: rules(&schemas),
-        unplaced: Vec::new(),
-        schemas,
-        limits: Limits::default(),
-        workers: 1,
-        sinks: vec![Outlet::new("file", sink), Outlet::new("tap", Box::new(Channel(tap)))],
-        listen: None,
-    };
-    let running = Running::start(plan, edges().unwrap()).unwrap();
+    let runtime = edges().unwrap();
+    let journal =
+        Cluster::open(&kafka, runtime.handle()).unwrap().ensure_journal(&kafka.journal_topic).unwrap();
+    let compiled = Compiled { rules: rules(&schemas).into(), schemas: schemas.into() };
+    let sinks = vec![Outlet::new("file", sink), Outlet::new("tap", Box::new(Channel(tap)))];
+    let plan = Plan { journal, sinks, ..Plan::passing(kafka, topics, compiled).unwrap() };
+    let running = Running::start(plan, runtime).unwrap();
     let (mut began, mut ended, mut ends, mut count) = (i64::MAX, i64::MIN, 0, 0);
     while ends < task.partitions {
         let Item { alert, detected } = alerts.recv_timeout(Duration::from_secs(60)).unwrap();
