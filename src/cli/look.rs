@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
 use crate::config;
 use crate::decode::{JsonDecoder, probe};
+use crate::event::time::parse_duration;
 use crate::event::{Limits, PartitionId, Record, RejectReason, Timestamp};
 use crate::files::{Framing, Input, Line, Origin, sample};
 use crate::kafka::{Excerpt, Part, Settings};
@@ -19,6 +21,18 @@ const OF_FILES: usize = 20_000;
 
 /// Longest record where each file is one.
 pub const FILE_BYTES: usize = 256 << 20;
+
+/// Reads a time as people write it on the command line: RFC 3339, or so long ago.
+pub fn when(option: &str, text: &str) -> Result<Timestamp, String> {
+    let now = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+    };
+    let ago = || parse_duration(text).map(|span| now().minus(span));
+    Timestamp::parse_text(text).or_else(ago).ok_or_else(|| {
+        format!("{option} {text} is no time\n  hint: such as 2026-11-24T10:00:00Z, or so long ago: 90m, 2d")
+    })
+}
 
 /// Where Kafka is.
 #[derive(Args, Clone, Debug, Default)]

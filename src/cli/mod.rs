@@ -5,6 +5,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
+pub mod journal;
 mod look;
 mod paper;
 mod progress;
@@ -59,6 +60,8 @@ pub enum Verb {
     Init(init::InitArgs),
     /// Ask recorded events or a topic, in SQL
     Query(query::QueryArgs),
+    /// Print what workers have claimed, been told and said
+    Journal(journal::JournalArgs),
     /// Schemas: print the one that fits some records
     #[command(subcommand)]
     Schema(schema::SchemaVerb),
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Query(args) => query::run(&args),
+        Verb::Journal(args) => journal::run(&args),
         Verb::Schema(verb) => schema::run(&verb),
         Verb::Sink(verb) => sink::run(&verb),
         Verb::State(verb) => state::run(&verb),

@@ -34,6 +34,8 @@ pub enum Part {
     Newest(u64),
     /// Those whose Kafka timestamp is not before the first and before the second; none = no bound.
     Between(Option<Timestamp>, Option<Timestamp>),
+    /// Those of every partition from this offset on.
+    Since(i64),
 }
 
 /// One record.
@@ -74,31 +76,58 @@ pub struct Excerpt {
     partitions: usize,
     /// Partitions that are not read to their end: the next offset, and where to stop.
     left: BTreeMap<i32, (i64, i64)>,
+    /// Where every partition was to stop.
+    ends: BTreeMap<i32, i64>,
     total: u64,
     read: u64,
+    follows: bool,
 }
 
 impl Excerpt {
     /// Asks the cluster for the topic's offsets, and starts to read. An error says which topics there are, or
     /// that nobody answers.
     pub fn open(settings: &Settings, topic: &str, part: Part) -> Result<Excerpt, Error> {
+        Excerpt::open_of(settings, topic, part, |_| None)
+    }
+
+    /// The same of one partition alone, if `only` gives one, told how many there are.
+    pub fn open_of(
+        settings: &Settings,
+        topic: &str,
+        part: Part,
+        only: impl FnOnce(i32) -> Option<i32>,
+    ) -> Result<Excerpt, Error> {
         let consumer: BaseConsumer<Context> =
             settings.excerpt_config().create_with_context(Context).map_err(|error| config_error(&error))?;
-        let partitions = partitions(&consumer, settings, topic)?;
+        let mut partitions = partitions(&consumer, settings, topic)?;
+        let only = only(i32::try_from(partitions.len()).unwrap_or(i32::MAX));
+        partitions.retain(|partition| only.is_none_or(|only| only == *partition));
         let mut excerpt = Excerpt {
             consumer,
             topic: topic.to_owned(),
             brokers: settings.brokers.clone(),
             partitions: partitions.len(),
             left: BTreeMap::new(),
+            ends: BTreeMap::new(),
             total: 0,
             read: 0,
+            follows: false,
         };
         excerpt.left = excerpt.ranges(&partitions, part)?;
+        excerpt.ends = excerpt.left.iter().map(|(index, (_, end))| (*index, *end)).collect();
         excerpt.left.retain(|_, (next, end)| next < end);
         excerpt.total = excerpt.left.values().map(|(next, end)| next.abs_diff(*end)).sum();
         excerpt.assign()?;
         Ok(excerpt)
+    }
+
+    /// Goes on with what comes after the end, and never ends.
+    pub fn follow(&mut self) -> Result<(), Error> {
+        self.follows = true;
+        for (index, end) in &self.ends {
+            self.left.entry(*index).or_insert((*end, 0)).1 = i64::MAX;
+        }
+        self.assign()
     }
 
     /// How many partitions the topic has.
@@ -126,6 +155,7 @@ impl Excerpt {
                     *low = (*low).max(high.saturating_sub(share));
                 }
             }
+            Part::Since(from) => ranges.values_mut().for_each(|(low, _)| *low = from.max(*low)),
             Part::Between(from, to) => {
                 for (index, offset) in self.offsets_at(&ranges, from)? {
                     ranges.entry(index).and_modify(|(low, _)| *low = offset.max(*low));
@@ -179,7 +209,7 @@ impl Excerpt {
             let taken = match self.consumer.poll(POLL) {
                 None => {
                     idle += 1;
-                    if idle > POLLS {
+                    if idle > POLLS && !self.follows {
                         return Err(
                             self.silent(&KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
                         );
@@ -187,7 +217,9 @@ impl Excerpt {
                     None
                 }
                 Some(Err(KafkaError::PartitionEOF(index))) => {
-                    self.left.remove(&index);
+                    if !self.follows {
+                        self.left.remove(&index);
+                    }
                     None
                 }
                 Some(Err(error)) if is_passing(&error) => None,
@@ -312,6 +344,19 @@ mod tests {
         );
         assert_eq!(read(&settings, Part::Newest(9999)).len(), 30);
         assert_eq!(read(&settings, Part::Between(None, None)).len(), 30);
+    }
+
+    #[test]
+    fn one_partition_from_an_offset_on_and_what_comes_later() {
+        let (kafka, settings) = filled();
+        let mut excerpt =
+            Excerpt::open_of(&settings, "cars", Part::Since(7), |count| Some(count - 1)).unwrap();
+        excerpt.follow().unwrap();
+        let mut next = || excerpt.next().unwrap().map(|taken| (taken.partition, taken.offset));
+        assert_eq!([next(), next(), next()], [Some((2, 7)), Some((2, 8)), Some((2, 9))]);
+        kafka.send("cars", 2, b"k", b"v", Timestamp(0)).unwrap();
+        kafka.flush().unwrap();
+        assert_eq!(next(), Some((2, 10)));
     }
 
     #[test]

@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::QueryArgs;
 use crate::cli::look::{self, FILE_BYTES, Looked};
 use crate::cli::replay::FramingArg;
 use crate::cli::schema::Guessed;
 use crate::cli::{Exit, fail};
-use crate::event::time::parse_duration;
-use crate::event::{Limits, PartitionId, Timestamp};
+use crate::event::{Limits, PartitionId};
 use crate::files::{self, Files, Framing, Input, Line, inputs};
 use crate::kafka::{Excerpt, Part, Settings};
 use crate::schema::Schema;
@@ -199,19 +197,7 @@ fn unknown(stream: &str, schemas: &[Arc<Schema>]) -> Exit {
 }
 
 fn part(args: &QueryArgs) -> Result<Part, String> {
-    let now = || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
-    };
-    let time = |name: &str, text: &Option<String>| match text {
-        None => Ok(None),
-        Some(text) => match (Timestamp::parse_text(text), parse_duration(text)) {
-            (Some(time), _) => Ok(Some(time)),
-            (None, Some(span)) => Ok(Some(now().minus(span))),
-            (None, None) => Err(format!(
-                "{name} {text} is no time\n  hint: such as 2026-11-24T10:00:00Z, or so long ago: 90m, 2d"
-            )),
-        },
-    };
+    let time =
+        |name: &str, text: &Option<String>| text.as_deref().map(|text| look::when(name, text)).transpose();
     Ok(Part::Between(time("--from", &args.from)?, time("--to", &args.to)?))
 }
