@@ -1,18 +1,19 @@
 //! One window of one key, as a condition sees it.
 
-use std::cell::Cell;
+use std::cell;
 use std::sync::Arc;
 
-use super::aggregate::{Layout, List, Place, take_value};
+use super::aggregate::{Cell, Layout, List, Place, take_value};
 use super::memory::KeyState;
 use super::moving::Moving;
 use super::panes::Cut;
 use super::table::KeyValues;
+use super::tally::{Tally, WIDEST};
 use crate::alert::{At, Episode, Finding, Severity};
-use crate::event::{EventName, Key, Slice, Timestamp, Type, Value};
+use crate::event::{EventName, Key, Scalar, Slice, Timestamp, Value};
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::having::{self, Scope};
-use crate::rule::{AggFunc, Rule, Threshold, When};
+use crate::rule::{Rule, Threshold, When};
 use crate::stats::quantiles::Quantiles;
 
 /// Events named as evidence: so many of the first and of the last.
@@ -32,20 +33,12 @@ pub struct Plan {
     /// The conjuncts of its condition.
     conjuncts: Vec<Node>,
     /// The conjunct that was not true last: most windows fail by the same.
-    failed: Cell<usize>,
-    /// Per aggregate: which of the key's distinct sets is its own.
-    distinct_of: Vec<Option<usize>>,
+    failed: cell::Cell<usize>,
 }
 
 impl Plan {
     /// What a detector needs of this rule.
     pub fn new(rule: &Arc<Rule>, spec: &Threshold) -> Plan {
-        let mut sets = 0..;
-        let distinct_of = spec
-            .aggregates
-            .iter()
-            .map(|aggregate| if aggregate.func == AggFunc::CountDistinct { sets.next() } else { None })
-            .collect();
         let layout = Layout::new(&spec.aggregates);
         let mut conjuncts = conjuncts(&spec.having);
         conjuncts.sort_by_key(|conjunct| is_merged(conjunct, &layout));
@@ -55,14 +48,10 @@ impl Plan {
             cut: Cut::new(spec),
             layout,
             conjuncts,
-            failed: Cell::new(0),
-            distinct_of,
+            failed: cell::Cell::new(0),
         }
     }
 }
-
-/// Words of aggregates that need no memory of their own to be merged.
-const ROOM: usize = 24;
 
 /// What must all be true of a window: the parts of a condition that `AND` joins.
 fn conjuncts(node: &Node) -> Vec<Node> {
@@ -76,7 +65,7 @@ fn conjuncts(node: &Node) -> Vec<Node> {
 fn is_merged(conjunct: &Node, layout: &Layout) -> bool {
     let mut merged = false;
     conjunct.walk(&mut |node| {
-        merged |= matches!(node.op, Op::Aggregate(i) if !layout.place(i).is_carried());
+        merged |= matches!(node.op, Op::Aggregate(i) if layout.place(i).is_some_and(|place| !place.is_carried()));
     });
     merged
 }
@@ -105,32 +94,34 @@ pub struct View<'a> {
 
 impl Scope for View<'_> {
     fn aggregate(&self, i: usize) -> Value {
-        let Some(aggregate) = self.plan.spec.aggregates.get(i) else { return Value::Null };
-        if let Some(ring) = aggregate.ring {
-            return Value::Int(self.exact_count(ring) as i64);
+        match self.plan.layout.place(i) {
+            Some(Place::List { at, most }) => Value::List(self.list(at, most)),
+            _ => self.scalar(i).into(),
         }
-        if let Some(set) = self.plan.distinct_of.get(i).copied().flatten() {
-            let count =
-                self.state.distinct.get(set).map_or(0, |distinct| distinct.count(self.low, self.high));
-            return Value::Int(count as i64);
+    }
+
+    fn scalar(&self, i: usize) -> Scalar {
+        match self.plan.layout.place(i) {
+            Some(Place::Words(cell)) => self.merged(cell, |words| cell.tally.see(words)),
+            Some(Place::Ring(ring)) => Scalar::Int(self.exact_count(ring) as i64),
+            Some(Place::Distinct(set)) => {
+                let set = self.state.distinct.get(set);
+                Scalar::Int(set.map_or(0, |distinct| distinct.count(self.low, self.high)) as i64)
+            }
+            Some(Place::Quantiles { at, share }) => {
+                self.quantile(at, f64::from(share) / 1e4).map_or(Scalar::Null, Scalar::float)
+            }
+            Some(Place::List { .. }) | None => Scalar::Null,
         }
-        if let Place::List { at, most } = self.plan.layout.place(i) {
-            return Value::List(self.list(at, most));
-        }
-        if let (Place::Quantiles { at }, AggFunc::Percentile(share)) =
-            (self.plan.layout.place(i), aggregate.func)
-        {
-            return self.quantile(at, f64::from(share) / 1e4).map_or(Value::Null, Value::float);
-        }
-        self.merged(i, |words| self.plan.layout.value(i, words))
     }
 
     fn wide_sum(&self, i: usize) -> Option<i128> {
-        let aggregate = self.plan.spec.aggregates.get(i)?;
-        if aggregate.func != AggFunc::Sum || aggregate.arg_type != Type::Int {
-            return None;
+        match self.plan.layout.place(i) {
+            Some(Place::Words(cell)) if matches!(cell.tally, Tally::Int { mean: false }) => {
+                self.merged(cell, |words| cell.tally.see_wide(words))
+            }
+            _ => None,
         }
-        self.merged(i, |words| self.plan.layout.wide_sum(i, words))
     }
 
     fn input(&self, column: usize) -> Value {
@@ -156,24 +147,21 @@ impl View<'_> {
         }
     }
 
-    /// What the window's panes know of aggregate `i`, merged in the order of time, as `see` reads it.
-    fn merged<T>(&self, i: usize, see: impl FnOnce(&[u64]) -> T) -> T {
-        let View { plan: Plan { layout, .. }, state, low, high, .. } = self;
-        let place = layout.place(i);
-        let mut room = [0; ROOM];
-        let mut more = Vec::new();
-        let nothing = layout.nothing();
-        let words = match room.get_mut(..nothing.len()) {
-            Some(room) => room,
-            None => {
-                more.resize(nothing.len(), 0);
-                more.as_mut_slice()
-            }
-        };
+    /// What the window's panes know of an aggregate, merged in the order of time, as `see` reads it.
+    fn merged<T>(&self, cell: Cell, see: impl FnOnce(&[u64]) -> T) -> T {
+        let View { plan: Plan { layout, .. }, state: KeyState { panes, .. }, low, high, .. } = self;
+        let mut room = [0; WIDEST];
+        let nothing = cell.tally.nothing();
+        let words = room.get_mut(..nothing.len()).unwrap_or_default();
         words.copy_from_slice(nothing);
-        if !self.carried.is_some_and(|moving| moving.read(layout, place, (*low, *high), words)) {
-            for at in state.panes.places(*low, *high) {
-                place.merge(words, state.panes.words(layout, at));
+        if let Some(carried) = self.carried.and_then(|moving| moving.read(layout, cell, (*low, *high))) {
+            carried.iter().for_each(|known| cell.tally.merge(words, known));
+            if let Some(last) = panes.words_of(layout, *high) {
+                cell.tally.merge(words, cell.of(last));
+            }
+        } else {
+            for at in panes.places(*low, *high) {
+                cell.tally.merge(words, cell.of(panes.words(layout, at)));
             }
         }
         see(words)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::aggregate::takes;
 use super::codec::Sources;
-use super::panes::takes;
 use super::{Detector, Found, StateError};
 use crate::alert::{At, Episode, Finding, FiredBy};
 use crate::event::{Key, Slice, Timestamp, Value};

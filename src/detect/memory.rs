@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 
 use super::StateError;
-use super::aggregate::{Layout, distinct_hash};
+use super::aggregate::{Layout, distinct_hash, takes};
 use super::codec::{Reader, Writer};
 use super::edge::Edge;
 use super::marks::Marks;
 use super::moving::Moving;
-use super::panes::{Cut, Pane, Panes, Touch, takes};
+use super::panes::{Cut, Pane, Panes, Touch};
 use crate::alert::{Blind, Reason};
 use crate::event::{EventName, Limits, Micros, Timestamp};
 use crate::rule::{AggFunc, Threshold};

@@ -18,6 +18,7 @@ pub mod size;
 pub mod state;
 pub mod suppress;
 pub mod table;
+pub mod tally;
 pub mod threshold;
 
 use std::fmt;

@@ -1,12 +1,13 @@
 //! What the newest window knows, carried from row to row: counts, sums of ints and extremes, so that a
 //! judgement costs what changed and not what is there.
 //!
-//! It is derived from the panes and never saved. Counts and sums of ints are exact, so that a pane that leaves
-//! is subtracted. Extremes lie on a stack, for each pane what is known from it on, which is built anew when it
-//! is used up. Sums of floats are not here: they are merged anew.
+//! It is derived from the panes and never saved. The window's last pane, in which rows arrive, is not in it: it is
+//! looked at beside it. Counts and sums of ints are exact, so that a pane that leaves is subtracted. Extremes lie
+//! on a stack, for each pane what is known from it on, which is built anew when it is used up. Sums of floats are
+//! not here: they are merged anew.
 
-use super::aggregate::{Layout, Place};
-use super::panes::{Panes, fold};
+use super::aggregate::{Cell, Layout};
+use super::panes::Panes;
 use crate::event::Slice;
 
 /// So few panes are merged at once.
@@ -19,7 +20,7 @@ pub struct Moving {
     high: i64,
     /// Panes before this one are on the stack.
     flip: i64,
-    /// Counts and sums of all panes; extremes of those from `flip` on.
+    /// Counts and sums of all panes before the last; extremes of those from `flip` on.
     total: Vec<u64>,
     /// Extremes per pane: of it and all later ones before `flip`; the oldest pane last.
     stack: Vec<u64>,
@@ -45,37 +46,37 @@ impl Moving {
 
     /// A row was added to a pane; false if that cannot be followed.
     pub fn add(&mut self, layout: &Layout, index: i64, rows: &Slice<'_>, i: usize) -> bool {
-        if index < self.low || index > self.high {
+        if index < self.low || index >= self.high {
             return true;
         }
         if index < self.flip {
             return false;
         }
-        fold(layout, &mut self.total, rows, i);
+        layout.fold(&mut self.total, rows, i);
         true
     }
 
     /// Whether a pane is in it.
     pub fn covers(&self, index: i64) -> bool {
-        self.low <= index && index <= self.high
+        self.low <= index && index < self.high
     }
 
-    /// Takes in the panes up to `high` and lets those before `low` go; false if the stack is used up.
+    /// Takes in the panes before `high` and lets those before `low` go; false if the stack is used up.
     fn step(&mut self, layout: &Layout, panes: &Panes, low: i64, high: i64) -> bool {
         if low < self.low || high < self.high || low > self.high {
             return false;
         }
-        for at in panes.places(self.low, low.saturating_sub(1)) {
-            if self.stack.is_empty() && layout.extremes() > 0 {
-                return false;
-            }
-            self.stack.truncate(self.stack.len() - layout.extremes());
-            let gone = panes.words(layout, at);
-            layout.places().iter().for_each(|place| place.subtract(&mut self.total, gone));
-        }
-        for at in panes.places(self.high.saturating_add(1), high) {
+        for at in panes.places(self.high, high.saturating_sub(1)) {
             let new = panes.words(layout, at);
-            layout.places().iter().for_each(|place| place.merge(&mut self.total, new));
+            layout.cells().iter().for_each(|cell| cell.merge(&mut self.total, new));
+        }
+        for at in panes.places(self.low, low.saturating_sub(1)) {
+            if layout.extremes() > 0 {
+                let Some(rest) = self.stack.len().checked_sub(layout.extremes()) else { return false };
+                self.stack.truncate(rest);
+            }
+            let gone = panes.words(layout, at);
+            layout.cells().iter().for_each(|cell| cell.subtract(&mut self.total, gone));
         }
         (self.low, self.high) = (low, high);
         true
@@ -86,34 +87,27 @@ impl Moving {
         self.total.clear();
         self.total.extend_from_slice(layout.nothing());
         self.stack.clear();
-        let is_extreme = |place: &&Place| matches!(place, Place::Whole { .. } | Place::Real { .. });
-        let extremes: Vec<Place> = layout.places().iter().filter(is_extreme).copied().collect();
         let mut from_here = layout.nothing().get(..layout.extremes()).unwrap_or_default().to_vec();
-        for at in panes.places(low, high).rev() {
+        for at in panes.places(low, high.saturating_sub(1)).rev() {
             let words = panes.words(layout, at);
-            let last = panes.heads().get(at).is_some_and(|pane| pane.index == high);
-            for place in layout.places() {
-                if last || !is_extreme(&place) {
-                    place.merge(&mut self.total, words);
-                }
+            for cell in layout.cells() {
+                let into = if cell.tally.is_extreme() { &mut from_here } else { &mut self.total };
+                cell.merge(into, words);
             }
-            if !last {
-                extremes.iter().for_each(|place| place.merge(&mut from_here, words));
-                self.stack.extend_from_slice(&from_here);
-            }
+            self.stack.extend_from_slice(&from_here);
         }
     }
 
-    /// What is known of `low..=high` at a place, in words of `into`; false if it is not what is carried.
-    pub fn read(&self, layout: &Layout, place: Place, (low, high): (i64, i64), into: &mut [u64]) -> bool {
-        if (low, high) != (self.low, self.high) || !place.is_carried() {
-            return false;
+    /// What is known of `low..=high` without its last pane: words that are merged with those of that pane, one
+    /// or two times. None if it is not what is carried.
+    pub fn read(&self, layout: &Layout, cell: Cell, (low, high): (i64, i64)) -> Option<[&[u64]; 2]> {
+        if (low, high) != (self.low, self.high) || !cell.tally.is_carried() {
+            return None;
         }
-        place.merge(into, &self.total);
-        if matches!(place, Place::Whole { .. } | Place::Real { .. }) {
-            let top = self.stack.len().checked_sub(layout.extremes()).and_then(|top| self.stack.get(top..));
-            top.into_iter().for_each(|top| place.merge(into, top));
-        }
-        true
+        let top = self.stack.len().checked_sub(layout.extremes()).and_then(|top| self.stack.get(top..));
+        Some([
+            cell.of(&self.total),
+            if cell.tally.is_extreme() { cell.of(top.unwrap_or_default()) } else { &[] },
+        ])
     }
 }

@@ -4,7 +4,7 @@
 //! length. Panes are aligned to the epoch. They lie side by side, in the order of time: heads, words, lists.
 
 use super::StateError;
-use super::aggregate::{Layout, List, Place, add_to_list, number_at};
+use super::aggregate::{Layout, List, Place, add_to_list, number_at, takes};
 use super::codec::{Reader, Writer};
 use super::edge::{read_severity, write_severity};
 use super::shelf::Shelf;
@@ -190,6 +190,11 @@ impl Panes {
         self.words.get(at * width..(at + 1) * width).unwrap_or_default()
     }
 
+    /// The words of the pane of that index.
+    pub fn words_of(&self, layout: &Layout, index: i64) -> Option<&[u64]> {
+        self.find(index).map(|at| self.words(layout, at))
+    }
+
     /// The lists of the pane at a place.
     pub fn lists(&self, layout: &Layout, at: usize) -> &[List] {
         let width = layout.lists();
@@ -213,7 +218,7 @@ impl Panes {
         (pane.turn, pane.touched, pane.by_older) = (touch.turn, touch.rows.now(touch.i), touch.older);
         let width = layout.nothing().len();
         if let Some(words) = self.words.get_mut(at * width..(at + 1) * width) {
-            fold(layout, words, touch.rows, touch.i);
+            layout.fold(words, touch.rows, touch.i);
         }
         if layout.lists() > 0 {
             self.add_to_lists(layout, at, touch);
@@ -226,7 +231,7 @@ impl Panes {
             let Some(argument) = aggregate.arg.filter(|_| takes(aggregate.filter, steps)) else { continue };
             let (list, most) = match *place {
                 Place::List { at, most } => (at, Some(most)),
-                Place::Quantiles { at } => (at, None),
+                Place::Quantiles { at, .. } => (at, None),
                 _ => continue,
             };
             let here = at * layout.lists() + list;
@@ -303,16 +308,6 @@ fn is_mixed(heads: &[Pane]) -> bool {
     heads.iter().any(|pane| pane.by_older) || heads.windows(2).any(|pair| pair[0].turn > pair[1].turn)
 }
 
-/// Folds row `i` into the words of its pane, or of all its window knows.
-pub fn fold(layout: &Layout, words: &mut [u64], rows: &Slice<'_>, i: usize) {
-    let steps = rows.steps(i);
-    for (aggregate, place) in layout.aggregates().iter().zip(layout.places()) {
-        if takes(aggregate.filter, steps) {
-            place.add(words, aggregate.arg.map(|argument| rows.cell(argument, i)));
-        }
-    }
-}
-
 impl Pane {
     fn write(&self, out: &mut Writer) {
         out.i64(self.index);
@@ -337,9 +332,4 @@ impl Pane {
             said: from.option(read_severity)?,
         })
     }
-}
-
-/// Whether a filter took a row with these steps.
-pub fn takes(filter: Option<u32>, steps: u32) -> bool {
-    filter.is_none_or(|bit| steps.checked_shr(bit).is_some_and(|rest| rest & 1 == 1))
 }

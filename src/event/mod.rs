@@ -19,7 +19,7 @@ pub use key::{Key, KeyHasher};
 pub use picked::{Column, Picked, Slice};
 pub use time::{Micros, Timestamp};
 pub use told::{Checkpoint, Marks, Root, Stamp, Told};
-pub use value::{Type, Value};
+pub use value::{Scalar, Type, Value};
 
 /// Unit of order, state, ownership and replay.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,34 +5,66 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
 use super::{EventBatch, EventName, Key, KeyHasher, Timestamp, Value};
 
 /// A column of what was picked.
 #[derive(Clone, Debug)]
-pub enum Column {
-    /// Indexed by batch row, shared with other rules.
-    Shared(ArrayRef),
-    /// Indexed by picked row.
-    Own(ArrayRef),
+pub struct Column {
+    array: ArrayRef,
+    /// Indexed by picked row, else by batch row and shared with other rules.
+    own: bool,
+    words: Option<Words>,
 }
 
+/// Ints and times as they are, floats by their bits; and which of them are NULL.
+type Words = (ScalarBuffer<u64>, Option<NullBuffer>);
+
 impl Column {
+    /// Indexed by batch row, shared with other rules.
+    pub fn shared(array: ArrayRef) -> Column {
+        Column { words: words(&array), array, own: false }
+    }
+
+    /// Indexed by picked row.
+    pub fn own(array: ArrayRef) -> Column {
+        Column { words: words(&array), array, own: true }
+    }
+
+    /// All values.
+    pub fn array(&self) -> &ArrayRef {
+        &self.array
+    }
+
+    /// The index in [`array`](Self::array) of a row: the `place`-th that was picked, row `row` of the batch.
+    pub fn at(&self, place: usize, row: usize) -> usize {
+        if self.own { place } else { row }
+    }
+
     /// The column for these picked rows, in this order.
     pub fn gather(&self, order: &[u32]) -> Column {
-        match self {
-            Column::Shared(array) => Column::Shared(array.clone()),
-            Column::Own(array) => {
-                let indices = UInt32Array::from(order.to_vec());
-                Column::Own(
-                    take(array, &indices, None)
-                        .unwrap_or_else(|_| new_null_array(array.data_type(), order.len())),
-                )
-            }
+        if !self.own {
+            return self.clone();
         }
+        let indices = UInt32Array::from(order.to_vec());
+        let array = take(&self.array, &indices, None);
+        Column::own(array.unwrap_or_else(|_| new_null_array(self.array.data_type(), order.len())))
     }
+}
+
+fn words(array: &ArrayRef) -> Option<Words> {
+    let values = match array.data_type() {
+        DataType::Int64 => array.as_primitive::<Int64Type>().values().inner(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().values().inner(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            array.as_primitive::<TimestampMicrosecondType>().values().inner()
+        }
+        _ => return None,
+    };
+    Some((values.clone().into(), array.nulls().filter(|nulls| nulls.null_count() > 0).cloned()))
 }
 
 /// What one rule needs of a batch: a selection, no copies.
@@ -120,10 +152,21 @@ impl<'a> Slice<'a> {
 
     /// The array of value column `column`, and the index of row `i` in it.
     pub fn cell(&self, column: usize, i: usize) -> (&'a ArrayRef, usize) {
-        match &self.picked.values[column] {
-            Column::Shared(array) => (array, self.row(i)),
-            Column::Own(array) => (array, self.from + i),
+        let column = &self.picked.values[column];
+        (&column.array, column.at(self.from + i, self.row(i)))
+    }
+
+    /// The int or time of value column `column` in row `i` as it is, the float by its bits; none of NULL and of
+    /// anything else.
+    #[inline]
+    pub fn word(&self, column: usize, i: usize) -> Option<u64> {
+        let column = self.picked.values.get(column)?;
+        let (values, nulls) = column.words.as_ref()?;
+        let at = column.at(self.from + i, self.row(i));
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(at)) {
+            return None;
         }
+        values.get(at).copied()
     }
 
     /// The value of column `column` in row `i`.

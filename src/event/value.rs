@@ -57,6 +57,53 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+/// A value that is copied: what conditions mostly compute with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar {
+    /// Nothing known.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// 64-bit signed integer.
+    Int(i64),
+    /// Double, finite, never -0.
+    Float(f64),
+    /// Instant.
+    Time(Timestamp),
+}
+
+impl Scalar {
+    /// A float made safe: NULL if it is not finite, +0 for -0.
+    pub fn float(x: f64) -> Scalar {
+        if x.is_finite() { Scalar::Float(x + 0.0) } else { Scalar::Null }
+    }
+}
+
+impl From<Scalar> for Value {
+    fn from(scalar: Scalar) -> Value {
+        match scalar {
+            Scalar::Null => Value::Null,
+            Scalar::Bool(b) => Value::Bool(b),
+            Scalar::Int(i) => Value::Int(i),
+            Scalar::Float(x) => Value::Float(x),
+            Scalar::Time(t) => Value::Time(t),
+        }
+    }
+}
+
+/// NULL for what is no scalar.
+impl From<&Value> for Scalar {
+    fn from(value: &Value) -> Scalar {
+        match value {
+            Value::Bool(b) => Scalar::Bool(*b),
+            Value::Int(i) => Scalar::Int(*i),
+            Value::Float(x) => Scalar::float(*x),
+            Value::Time(t) => Scalar::Time(*t),
+            Value::Null | Value::Text(_) | Value::List(_) => Scalar::Null,
+        }
+    }
+}
+
 impl Value {
     /// The type of this value.
     pub fn kind(&self) -> Type {

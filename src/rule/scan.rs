@@ -242,19 +242,19 @@ impl<'a> Pass<'a> {
         let Term { compiled, column, .. } = &self.scan.terms[term];
         let shared = column.and_then(|index| self.batch.columns.columns().get(index));
         if let Some(array) = shared.filter(|array| array.data_type() == &arrow_type(compiled.kind())) {
-            return (Column::Shared(array.clone()), 0);
+            return (Column::shared(array.clone()), 0);
         }
         if rows.is_empty() {
-            return (Column::Own(new_empty_array(&arrow_type(compiled.kind()))), 0);
+            return (Column::own(new_empty_array(&arrow_type(compiled.kind()))), 0);
         }
         let few = rows.len() < self.rows / 4 && !compiled.columns().is_empty();
         if few && self.whole[term].is_none() {
             let rows = UInt32Array::from_iter_values(rows.iter().copied());
             let Evaluated { array, lost } = compiled.rows_at(&self.batch.columns, &rows);
-            return (Column::Own(array), lost.len() as u64);
+            return (Column::own(array), lost.len() as u64);
         }
         let whole = self.whole(term);
-        (Column::Shared(whole.array), within(&whole.lost, mask) as u64)
+        (Column::shared(whole.array), within(&whole.lost, mask) as u64)
     }
 
     fn pick(&mut self, chosen: Chosen<'_>, keys: &[Arc<[Key]>]) -> (usize, Picked, Blind) {
@@ -281,16 +281,12 @@ impl<'a> Pass<'a> {
 
 /// The array of a column, and the index in it of the picked row at a place.
 fn cell(column: &Column, place: usize, row: u32) -> (&ArrayRef, usize) {
-    match column {
-        Column::Shared(array) => (array, row as usize),
-        Column::Own(array) => (array, place),
-    }
+    (column.array(), column.at(place, row as usize))
 }
 
 /// Sets a bit in the steps of the rows where a column is TRUE.
 fn set_bits(column: &Column, bit: u32, rows: &[u32], steps: &mut [u32]) {
-    let (Column::Shared(array) | Column::Own(array)) = column;
-    let mask = true_rows(array);
+    let mask = true_rows(column.array());
     for (place, (row, step)) in rows.iter().zip(steps).enumerate() {
         if mask.value(cell(column, place, *row).1) {
             *step |= bit;
@@ -300,10 +296,7 @@ fn set_bits(column: &Column, bit: u32, rows: &[u32], steps: &mut [u32]) {
 
 /// In how many picked rows some part of the key is NULL.
 fn null_keys(parts: &[Column], rows: &[u32]) -> u64 {
-    let may_be_null = |column: &&Column| {
-        let (Column::Shared(array) | Column::Own(array)) = column;
-        array.is_nullable()
-    };
+    let may_be_null = |column: &&Column| column.array().is_nullable();
     let parts: Vec<&Column> = parts.iter().filter(may_be_null).collect();
     if parts.is_empty() {
         return 0;

@@ -7,7 +7,7 @@ use super::super::judge::View;
 use super::super::normal::Band;
 use super::super::table::KeyValues;
 use crate::alert::{At, Episode, Finding, Severity};
-use crate::event::{Key, Slice, Timestamp, Value};
+use crate::event::{Key, Scalar, Slice, Timestamp, Value};
 use crate::rule::expr::node::Learned;
 use crate::rule::having::{self, Scope};
 use crate::rule::learned::{Baseline, Sides};
@@ -54,6 +54,10 @@ pub struct Judgement<'a> {
 impl Scope for Judgement<'_> {
     fn aggregate(&self, i: usize) -> Value {
         self.view.map_or(Value::Null, |view| view.aggregate(i))
+    }
+
+    fn scalar(&self, i: usize) -> Scalar {
+        self.view.map_or(Scalar::Null, |view| view.scalar(i))
     }
 
     fn wide_sum(&self, i: usize) -> Option<i128> {

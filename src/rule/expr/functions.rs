@@ -228,15 +228,19 @@ fn compare<'a>(op: &Op, a: &Cell<'_>, b: &Cell<'_>) -> Total<Cell<'a>> {
         }
         _ => None,
     };
-    let holds = |order: Ordering| match op {
+    Total::or_null(order.map(|order| compares(op, order))).map(Cell::Bool)
+}
+
+/// Whether a comparison holds of operands that stand in this order.
+pub fn compares(op: &Op, order: Ordering) -> bool {
+    match op {
         Op::Eq => order.is_eq(),
         Op::Ne => order.is_ne(),
         Op::Lt => order.is_lt(),
         Op::Le => order.is_le(),
         Op::Gt => order.is_gt(),
         _ => order.is_ge(),
-    };
-    Total::or_null(order.map(holds)).map(Cell::Bool)
+    }
 }
 
 fn is_in<'a>(x: &Cell<'_>, list: &[Cell<'_>]) -> Total<Cell<'a>> {
@@ -296,6 +300,11 @@ pub fn floats(op: &Op, a: f64, b: f64) -> Total<f64> {
     }
 }
 
+/// Seconds from one time in microseconds to another.
+pub fn seconds_between(a: i64, b: i64) -> Total<f64> {
+    finite((i128::from(b) - i128::from(a)) as f64 / 1e6)
+}
+
 /// A float as the engine has them: finite and never -0.
 fn finite(x: f64) -> Total<f64> {
     if x.is_finite() { Total::Value(x + 0.0) } else { Total::Lost }
@@ -322,9 +331,7 @@ fn call<'a>(func: &Func, args: &[Cell<'a>]) -> Total<Cell<'a>> {
         (Func::EndsWith, [Cell::Text(t), Cell::Text(suffix)]) => truth(t.ends_with(&**suffix)),
         (Func::Abs, [Cell::Int(i)]) => Total::or_lost(i.checked_abs()).map(Cell::Int),
         (Func::Abs, [Cell::Float(x)]) => finite(x.abs()).map(Cell::Float),
-        (Func::SecondsBetween, [Cell::Time(a), Cell::Time(b)]) => {
-            finite((i128::from(*b) - i128::from(*a)) as f64 / 1e6).map(Cell::Float)
-        }
+        (Func::SecondsBetween, [Cell::Time(a), Cell::Time(b)]) => seconds_between(*a, *b).map(Cell::Float),
         (Func::ArrayHas, [Cell::List(items), item]) => truth(items.contains(item)),
         (Func::Cardinality, [Cell::List(items)]) => Total::Value(Cell::Int(items.len() as i64)),
         (Func::Floor | Func::Ceil | Func::Round, [Cell::Int(i)]) => Total::Value(Cell::Int(*i)),
