@@ -255,9 +255,9 @@ impl Layout {
         &self.places
     }
 
-    /// What is folded into words.
-    pub fn cells(&self) -> &[Cell] {
-        &self.cells
+    /// Words of what is exact.
+    pub fn exact(&self) -> impl Iterator<Item = Cell> {
+        self.cells.iter().copied().filter(|cell| cell.tally.is_carried())
     }
 
     /// Folds row `i` into words.

@@ -10,6 +10,7 @@ mod judgement;
 mod member;
 mod windows;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -264,7 +265,8 @@ impl Detector for BaselineDetector {
                 let high = plan.cut.index(end);
                 let (low, row) = (plan.cut.low(high), Some((rows, row)));
                 let (state, sorted, carried) = (&member.rows, None, None);
-                let view = View { plan, state, key, low, high, end, row, sorted, carried };
+                let exact = OnceCell::new();
+                let view = View { plan, state, key, low, high, end, row, sorted, carried, exact };
                 having::evaluate(&window.value, &view)
             }
             _ => Value::Null,

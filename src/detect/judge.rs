@@ -70,6 +70,38 @@ fn is_merged(conjunct: &Node, layout: &Layout) -> bool {
     merged
 }
 
+/// Words that need no memory of their own.
+const ROOM: usize = 24;
+
+/// What the panes of a window know exactly, merged.
+#[derive(Debug)]
+pub struct Exact {
+    few: [u64; ROOM],
+    /// All of it, where it is more.
+    many: Vec<u64>,
+}
+
+impl Exact {
+    /// Nothing seen.
+    fn new(layout: &Layout) -> Exact {
+        let nothing = layout.nothing();
+        let mut exact = Exact { few: [0; ROOM], many: Vec::new() };
+        match exact.few.get_mut(..nothing.len()) {
+            Some(few) => few.copy_from_slice(nothing),
+            None => exact.many = nothing.to_vec(),
+        }
+        exact
+    }
+
+    fn words(&self, layout: &Layout) -> &[u64] {
+        self.few.get(..layout.nothing().len()).unwrap_or(&self.many)
+    }
+
+    fn words_mut(&mut self, layout: &Layout) -> &mut [u64] {
+        self.few.get_mut(..layout.nothing().len()).unwrap_or(&mut self.many)
+    }
+}
+
 /// One window of one key.
 pub struct View<'a> {
     /// The rule.
@@ -90,6 +122,8 @@ pub struct View<'a> {
     pub sorted: Option<&'a [Vec<Timestamp>]>,
     /// What is carried from window to window, if this is where it stands.
     pub carried: Option<&'a Moving>,
+    /// What all its panes know exactly: merged when it is first asked for.
+    pub exact: cell::OnceCell<Exact>,
 }
 
 impl Scope for View<'_> {
@@ -147,24 +181,43 @@ impl View<'_> {
         }
     }
 
-    /// What the window's panes know of an aggregate, merged in the order of time, as `see` reads it.
+    /// What the window's panes know of an aggregate, as `see` reads it.
     fn merged<T>(&self, cell: Cell, see: impl FnOnce(&[u64]) -> T) -> T {
+        if cell.tally.is_carried() {
+            return see(cell.of(self.exact.get_or_init(|| self.merge_exact()).words(&self.plan.layout)));
+        }
         let View { plan: Plan { layout, .. }, state: KeyState { panes, .. }, low, high, .. } = self;
         let mut room = [0; WIDEST];
         let nothing = cell.tally.nothing();
         let words = room.get_mut(..nothing.len()).unwrap_or_default();
         words.copy_from_slice(nothing);
-        if let Some(carried) = self.carried.and_then(|moving| moving.read(layout, cell, (*low, *high))) {
-            carried.iter().for_each(|known| cell.tally.merge(words, known));
-            if let Some(last) = panes.words_of(layout, *high) {
-                cell.tally.merge(words, cell.of(last));
+        cell.tally.merge_all(words, panes.places(*low, *high).map(|at| cell.of(panes.words(layout, at))));
+        see(words)
+    }
+
+    /// What the window's panes know exactly.
+    fn merge_exact(&self) -> Exact {
+        let View { plan: Plan { layout, .. }, state: KeyState { panes, .. }, low, high, .. } = self;
+        let mut exact = Exact::new(layout);
+        let words = exact.words_mut(layout);
+        match self.carried.and_then(|moving| moving.read(layout, *low, *high)) {
+            Some((total, first)) => {
+                words.copy_from_slice(total);
+                let last = panes.words_of(layout, *high);
+                for cell in layout.exact() {
+                    if cell.tally.is_extreme() {
+                        cell.merge(words, first);
+                    }
+                    last.into_iter().for_each(|last| cell.merge(words, last));
+                }
             }
-        } else {
-            for at in panes.places(*low, *high) {
-                cell.tally.merge(words, cell.of(panes.words(layout, at)));
+            None => {
+                for at in panes.places(*low, *high) {
+                    layout.exact().for_each(|cell| cell.merge(words, panes.words(layout, at)));
+                }
             }
         }
-        see(words)
+        exact
     }
 
     /// The number below which a share of the window's numbers lie.

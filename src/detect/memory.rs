@@ -175,7 +175,8 @@ impl KeyState {
     /// Some number from where the next row will be folded: to have it at hand.
     pub fn peek(&self) -> u64 {
         let sets = self.distinct.iter().fold(0, |all, set| all ^ set.peek()) as u64;
-        self.panes.peek() ^ sets ^ self.rings.first().map_or(0, |times| times.0.len() as u64)
+        let moving = self.moving.as_ref().map_or(0, |moving| moving.peek());
+        self.panes.peek() ^ moving ^ sets ^ self.rings.first().map_or(0, |times| times.0.len() as u64)
     }
 
     /// Makes `low..=high` the newest window, which is judged next.

@@ -6,7 +6,7 @@
 //! on a stack, for each pane what is known from it on, which is built anew when it is used up. Sums of floats are
 //! not here: they are merged anew.
 
-use super::aggregate::{Cell, Layout};
+use super::aggregate::Layout;
 use super::panes::Panes;
 use crate::event::Slice;
 
@@ -56,6 +56,12 @@ impl Moving {
         true
     }
 
+    /// Some number from what the next row will need: to have it at hand.
+    pub fn peek(&self) -> u64 {
+        let word = |words: &[u64]| words.last().copied().unwrap_or_default();
+        word(&self.total) ^ word(&self.stack)
+    }
+
     /// Whether a pane is in it.
     pub fn covers(&self, index: i64) -> bool {
         self.low <= index && index < self.high
@@ -68,7 +74,7 @@ impl Moving {
         }
         for at in panes.places(self.high, high.saturating_sub(1)) {
             let new = panes.words(layout, at);
-            layout.cells().iter().for_each(|cell| cell.merge(&mut self.total, new));
+            layout.exact().for_each(|cell| cell.merge(&mut self.total, new));
         }
         for at in panes.places(self.low, low.saturating_sub(1)) {
             if layout.extremes() > 0 {
@@ -76,7 +82,7 @@ impl Moving {
                 self.stack.truncate(rest);
             }
             let gone = panes.words(layout, at);
-            layout.cells().iter().for_each(|cell| cell.subtract(&mut self.total, gone));
+            layout.exact().for_each(|cell| cell.subtract(&mut self.total, gone));
         }
         (self.low, self.high) = (low, high);
         true
@@ -90,7 +96,7 @@ impl Moving {
         let mut from_here = layout.nothing().get(..layout.extremes()).unwrap_or_default().to_vec();
         for at in panes.places(low, high.saturating_sub(1)).rev() {
             let words = panes.words(layout, at);
-            for cell in layout.cells() {
+            for cell in layout.exact() {
                 let into = if cell.tally.is_extreme() { &mut from_here } else { &mut self.total };
                 cell.merge(into, words);
             }
@@ -98,16 +104,10 @@ impl Moving {
         }
     }
 
-    /// What is known of `low..=high` without its last pane: words that are merged with those of that pane, one
-    /// or two times. None if it is not what is carried.
-    pub fn read(&self, layout: &Layout, cell: Cell, (low, high): (i64, i64)) -> Option<[&[u64]; 2]> {
-        if (low, high) != (self.low, self.high) || !cell.tally.is_carried() {
-            return None;
-        }
+    /// What is known of `low..=high` without its last pane: all that is exact, and extremes of the panes on the
+    /// stack. None if that is not where it stands.
+    pub fn read(&self, layout: &Layout, low: i64, high: i64) -> Option<(&[u64], &[u64])> {
         let top = self.stack.len().checked_sub(layout.extremes()).and_then(|top| self.stack.get(top..));
-        Some([
-            cell.of(&self.total),
-            if cell.tally.is_extreme() { cell.of(top.unwrap_or_default()) } else { &[] },
-        ])
+        ((low, high) == (self.low, self.high)).then_some((&self.total, top.unwrap_or_default()))
     }
 }

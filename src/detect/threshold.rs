@@ -5,6 +5,7 @@
 //! known, `edge` what has been said, `judge` looks at one window; this file decides which windows are judged,
 //! and when they close.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -30,7 +31,7 @@ const REMEMBER: Micros = 600 * SECOND;
 const AHEAD: usize = 16;
 
 /// where there are more keys than a processor's cache is sure to hold.
-const MANY: usize = 1000;
+const MANY: usize = 64;
 
 /// The memory of one threshold rule in one partition.
 pub struct ThresholdDetector {
@@ -71,11 +72,14 @@ impl ThresholdDetector {
         }
     }
 
-    /// Looks at what the next rows will need, so that the memory of many keys is waited for at once.
+    /// Looks at what the next rows will need, so that the memory of many keys is waited for at once: first their
+    /// entries, then what lies behind these.
     fn look_ahead(&self, rows: &Slice<'_>, from: usize) {
-        let next = from..(from + AHEAD).min(rows.len());
-        let seen =
-            next.filter_map(|i| self.table.get(rows.key(i))).fold(0, |all, entry| all ^ entry.state.peek());
+        let mut entries = [None; AHEAD];
+        for (entry, i) in entries.iter_mut().zip(from..rows.len()) {
+            *entry = self.table.get(rows.key(i));
+        }
+        let seen = entries.iter().flatten().fold(0, |all, entry| all ^ entry.state.peek());
         std::hint::black_box(seen);
     }
 
@@ -255,6 +259,7 @@ impl Detector for ThresholdDetector {
             row: Some((rows, row)),
             sorted: None,
             carried: None,
+            exact: OnceCell::new(),
         };
         (0..self.plan.spec.aggregates.len()).map(|at| ("", view.aggregate(at))).collect()
     }
@@ -317,6 +322,7 @@ fn judge_newest(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_
         row: Some((row.rows, row.i)),
         sorted: None,
         carried: state.moving.as_deref(),
+        exact: OnceCell::new(),
     };
     if !view.holds() {
         return state.edge.rearm();
@@ -369,6 +375,7 @@ fn judge_older(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>
             row: row_of,
             sorted: Some(&sorted),
             carried: carried.as_deref(),
+            exact: OnceCell::new(),
         };
         if !view.holds() {
             continue;
@@ -423,6 +430,7 @@ fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<
         row: Some((row.rows, row.i)),
         sorted: None,
         carried: state.moving.as_deref(),
+        exact: OnceCell::new(),
     };
     if !view.holds() {
         return;
@@ -503,6 +511,7 @@ fn judge_closing(
         row: None,
         sorted: None,
         carried: state.moving.as_deref(),
+        exact: OnceCell::new(),
     };
     if !view.holds() {
         if newer && !tumbling {

@@ -6,6 +6,8 @@
 //! of reach), is judged by them and learned as well: else cars that upload late would seem to do nothing. It may
 //! also be what is left of a window that closed long ago, so it is never low.
 
+use std::cell::OnceCell;
+
 use super::judgement::{Basis, Judgement, episode, say};
 use super::member::{Member, Slot};
 use super::{BaselineDetector, REMEMBER, Row, SILENT_LESSONS, number, unjudged};
@@ -305,6 +307,7 @@ impl Context<'_> {
             row: None,
             sorted: None,
             carried: state.moving.as_deref(),
+            exact: OnceCell::new(),
         }
     }
 
@@ -342,6 +345,7 @@ impl Context<'_> {
             row: Some((row.rows, row.i)),
             sorted: None,
             carried: state.moving.as_deref(),
+            exact: OnceCell::new(),
         }
     }
 
