@@ -167,7 +167,19 @@ impl Scope for View<'_> {
     }
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The window of panes `low..=high`, in which no row is judged, with what is carried.
+    pub fn new(
+        plan: &'a Plan,
+        state: &'a KeyState,
+        key: &'a KeyValues,
+        (low, high): (i64, i64),
+        end: Timestamp,
+    ) -> View<'a> {
+        let (carried, exact) = (state.moving.as_deref(), cell::OnceCell::new());
+        View { plan, state, key, low, high, end, row: None, sorted: None, carried, exact }
+    }
+
     /// Rows in (end − window, end] that a ring knows.
     fn exact_count(&self, ring: usize) -> u64 {
         let cut = &self.plan.cut;

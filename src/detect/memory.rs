@@ -176,7 +176,8 @@ impl KeyState {
     pub fn peek(&self) -> u64 {
         let sets = self.distinct.iter().fold(0, |all, set| all ^ set.peek()) as u64;
         let moving = self.moving.as_ref().map_or(0, |moving| moving.peek());
-        self.panes.peek() ^ moving ^ sets ^ self.rings.first().map_or(0, |times| times.0.len() as u64)
+        let ring = self.rings.first().and_then(|times| times.0.back()).map_or(0, |seen| seen.time.0 as u64);
+        self.panes.peek() ^ moving ^ sets ^ ring
     }
 
     /// Makes `low..=high` the newest window, which is judged next.

@@ -146,9 +146,15 @@ impl Panes {
         &mut self.heads
     }
 
-    /// Some number from where the next row will be folded: to have it at hand.
+    /// Some number from where the next row will be folded, and from the pane that leaves the window for it: to have
+    /// them at hand.
     pub fn peek(&self) -> u64 {
-        self.heads.last().map_or(0, |pane| pane.turn) ^ self.words.last().copied().unwrap_or_default()
+        let Some(last) = self.heads.last() else { return 0 };
+        let leaving = self.heads.len().saturating_sub(PANES as usize);
+        let index = self.heads.get(leaving).map_or(0, |pane| pane.index as u64);
+        let width = self.words.len() / self.heads.len();
+        let word = |words: Option<&u64>| words.copied().unwrap_or_default();
+        last.turn ^ index ^ word(self.words.last()) ^ word(self.words.get(leaving * width))
     }
 
     /// The place of the first pane at or after `index`.

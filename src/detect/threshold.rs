@@ -312,18 +312,8 @@ fn judge_newest(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_
         entry.state.advance(&plan.layout, low, high);
     }
     let Entry { values, state, .. } = entry;
-    let view = View {
-        plan,
-        state,
-        key: values,
-        low,
-        high,
-        end: row.time,
-        row: Some((row.rows, row.i)),
-        sorted: None,
-        carried: state.moving.as_deref(),
-        exact: OnceCell::new(),
-    };
+    let row_of = Some((row.rows, row.i));
+    let view = View { row: row_of, ..View::new(plan, state, values, (low, high), row.time) };
     if !view.holds() {
         return state.edge.rearm();
     }
@@ -420,18 +410,8 @@ fn ends_that_contain(plan: &Plan, state: &KeyState, row: &Row<'_>) -> Vec<Timest
 fn judge_tumbling(plan: &Plan, entry: &mut Entry<KeyState>, key: Key, row: &Row<'_>, found: &mut Found) {
     let cut = &plan.cut;
     let Entry { values, state, .. } = entry;
-    let view = View {
-        plan,
-        state,
-        key: values,
-        low: row.index,
-        high: row.index,
-        end: row.time,
-        row: Some((row.rows, row.i)),
-        sorted: None,
-        carried: state.moving.as_deref(),
-        exact: OnceCell::new(),
-    };
+    let row_of = Some((row.rows, row.i));
+    let view = View { row: row_of, ..View::new(plan, state, values, (row.index, row.index), row.time) };
     if !view.holds() {
         return;
     }
@@ -501,18 +481,7 @@ fn judge_closing(
     if newer && !tumbling {
         state.advance(&plan.layout, low, index);
     }
-    let view = View {
-        plan,
-        state,
-        key: values,
-        low,
-        high: index,
-        end,
-        row: None,
-        sorted: None,
-        carried: state.moving.as_deref(),
-        exact: OnceCell::new(),
-    };
+    let view = View::new(plan, state, values, (low, index), end);
     if !view.holds() {
         if newer && !tumbling {
             state.edge.rearm();

@@ -6,8 +6,6 @@
 //! of reach), is judged by them and learned as well: else cars that upload late would seem to do nothing. It may
 //! also be what is left of a window that closed long ago, so it is never low.
 
-use std::cell::OnceCell;
-
 use super::judgement::{Basis, Judgement, episode, say};
 use super::member::{Member, Slot};
 use super::{BaselineDetector, REMEMBER, Row, SILENT_LESSONS, number, unjudged};
@@ -297,18 +295,7 @@ impl Context<'_> {
     ) -> View<'v> {
         let low = window.saturating_mul(self.plan.cut.panes);
         let high = low.saturating_add(self.plan.cut.panes - 1);
-        View {
-            plan: self.plan,
-            state,
-            key,
-            low,
-            high,
-            end,
-            row: None,
-            sorted: None,
-            carried: state.moving.as_deref(),
-            exact: OnceCell::new(),
-        }
+        View::new(self.plan, state, key, (low, high), end)
     }
 
     /// Judges what grows with each row.
@@ -335,18 +322,7 @@ impl Context<'_> {
     ) -> View<'v> {
         let cut = &self.plan.cut;
         let (low, high) = (cut.low(cut.index(end)), cut.index(end));
-        View {
-            plan: self.plan,
-            state,
-            key,
-            low,
-            high,
-            end,
-            row: Some((row.rows, row.i)),
-            sorted: None,
-            carried: state.moving.as_deref(),
-            exact: OnceCell::new(),
-        }
+        View { row: Some((row.rows, row.i)), ..View::new(self.plan, state, key, (low, high), end) }
     }
 
     fn judgement<'v>(
