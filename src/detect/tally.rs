@@ -122,10 +122,8 @@ impl Tally {
                 *sum = float_sum(f64::from_bits(*sum), f64::from_bits(*more)).to_bits();
                 *count += values;
             }
-            (Tally::Whole { largest, .. }, words, [value, known]) => {
-                if *known != 0 {
-                    take_whole(words, largest, *value as i64);
-                }
+            (Tally::Whole { largest, .. }, words, [value, known]) if *known != 0 => {
+                take_whole(words, largest, *value as i64);
             }
             (Tally::Real { largest }, words, [value]) => take_real(words, largest, f64::from_bits(*value)),
             (Tally::Moments { .. }, words, later) => {
