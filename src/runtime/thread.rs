@@ -162,6 +162,9 @@ impl Thread {
             self.find_gaps(now);
             self.start(consumer, now);
             self.tell_time(consumer, now);
+            if self.worker.is_saving() {
+                self.signal(consumer, Signal::Slice, &[]);
+            }
         }
         None
     }
@@ -505,6 +508,9 @@ impl Thread {
                 break;
             }
             self.take_notes(consumer);
+            if self.worker.is_saving() {
+                self.signal(consumer, Signal::Slice, &[]);
+            }
         }
         if !self.outbox.idle() || !self.worker.is_settled() {
             tracing::warn!("stopping before everything was saved: some records will be read again");

@@ -7,6 +7,9 @@ use super::partition::{Cut, Partition};
 use super::{Action, Worker};
 use crate::event::{PartitionId, Root, Timestamp};
 
+/// Bytes of state that are taken out at once: some milliseconds' work.
+const SLICE: usize = 1 << 20;
+
 /// Partitions are not all saved at the same moment: in so many slots of the interval.
 const SLOTS: i64 = 16;
 
@@ -41,7 +44,6 @@ impl Worker {
 
     /// Has a partition saved, if there is anything new to save and it is the time for it. False: not now.
     fn cut(&mut self, source: usize, actions: &mut Vec<Action>) -> bool {
-        let sources = self.sources.clone();
         let Some(partition) = self.at(source) else { return false };
         let here = (partition.seq, partition.next_offset);
         // What is told but not written belongs to neither side; what is gone through again is not ours alone.
@@ -49,20 +51,48 @@ impl Worker {
         if !fits || partition.tenure == 0 || partition.last_cut == here {
             return false;
         }
-        let mut cut = partition.pipeline.save(&sources);
-        (cut.epoch, cut.journal) = (partition.epoch, partition.journal);
-        (cut.next_offset, cut.previous) = (partition.next_offset, partition.previous);
-        cut.stream_time = partition.stream_time;
         partition.last_cut = here;
         partition.cut = Some(Cut {
             next_offset: partition.next_offset,
+            previous: partition.previous,
+            stream_time: partition.stream_time,
             seq: partition.seq,
+            below: partition.journal,
             journal: partition.journal,
+            handed_out: false,
             name: None,
             committing: false,
         });
-        actions.push(Action::Save { tenure: partition.tenure, cut: Box::new(cut) });
+        self.slice(source, actions);
         true
+    }
+
+    /// Whether some state is being taken out, and waits to be gone on with.
+    pub fn is_saving(&self) -> bool {
+        self.owned().any(|partition| partition.pipeline.is_saving())
+    }
+
+    /// Goes on taking out what is being saved.
+    pub(super) fn slices(&mut self, actions: &mut Vec<Action>) {
+        let saving = |worker: &Worker, source: &usize| {
+            matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.pipeline.is_saving())
+        };
+        if let Some(source) = self.owned_sources().into_iter().find(|source| saving(self, source)) {
+            self.slice(source, actions);
+        }
+    }
+
+    /// Takes out a part of a partition's state, so little that nobody waits for it; all of it is handed out.
+    fn slice(&mut self, source: usize, actions: &mut Vec<Action>) {
+        let sources = self.sources.clone();
+        let Some(partition) = self.at(source) else { return };
+        let Some(cut) = partition.cut.as_mut().filter(|cut| !cut.handed_out) else { return };
+        let Some(mut saved) = partition.pipeline.save_some(&sources, &mut { SLICE }) else { return };
+        cut.handed_out = true;
+        (saved.epoch, saved.journal) = (partition.epoch, cut.below);
+        (saved.next_offset, saved.previous) = (cut.next_offset, cut.previous);
+        saved.stream_time = cut.stream_time;
+        actions.push(Action::Save { tenure: partition.tenure, cut: Box::new(saved) });
     }
 
     pub(super) fn saved(

@@ -121,6 +121,8 @@ pub enum Signal<'a> {
     Tick(Timestamp),
     /// Wall time, a few times a second.
     Clock(Timestamp),
+    /// There is a moment to go on with what is being saved.
+    Slice,
     /// Everything stops: what can be saved is to be saved now.
     Farewell,
 }
@@ -338,6 +340,7 @@ impl Worker {
             Signal::Published(rules) => self.published(rules, actions),
             Signal::Tick(now) => self.tick(now, actions),
             Signal::Clock(wall) => self.clock(wall, actions),
+            Signal::Slice => self.slices(actions),
             Signal::Farewell => self.farewell(actions),
         }
     }

@@ -89,6 +89,12 @@ pub(super) struct Replay {
 #[derive(Debug)]
 pub(super) struct Cut {
     pub next_offset: i64,
+    pub previous: Option<u64>,
+    pub stream_time: Timestamp,
+    /// The journal position behind what had been written by then.
+    pub below: i64,
+    /// Whether the state has been taken out as a whole.
+    pub handed_out: bool,
     /// The last stamp before it: what was handed out by then must have been written.
     pub seq: u64,
     /// The journal position behind what was handed out by then.

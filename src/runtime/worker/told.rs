@@ -72,6 +72,8 @@ impl Worker {
         match (told, &set) {
             (Told::Rules(hash), Some(rules)) => {
                 partition.set = Some(hash);
+                // A cut that was being taken out is given up with the rules that it was of.
+                partition.cut.take_if(|cut| !cut.handed_out);
                 let input = Input::Rules { rules, runs: &runs };
                 partition.pipeline.apply(input, &sources, &mut out);
             }
