@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::partition::{Held, Partition, Past, Replay};
 use super::{Action, Worker, add_rules};
-use crate::event::{Micros, PartitionId, Root, Stamp, Timestamp, time::SECOND};
+use crate::event::{Micros, PartitionId, Root, Stamp, Timestamp, Told, time::SECOND};
 use crate::journal::Entry;
 use crate::pipeline::Pipeline;
 
@@ -235,9 +235,22 @@ impl Worker {
         partition
     }
 
-    /// Lets go of rule sets that no partition is judged by.
+    /// Lets go of rule sets that no partition is judged by, nor will be by what it is told or was told earlier.
     pub(super) fn forget_sets(&mut self) {
-        let used: BTreeSet<u128> = self.owned().filter_map(|partition| partition.set).collect();
+        let used: BTreeSet<u128> = self.owned().flat_map(Partition::named_sets).collect();
         self.sets.retain(&used);
+    }
+}
+
+impl Partition {
+    /// The rule sets that judge it, or may have to.
+    fn named_sets(&self) -> impl Iterator<Item = u128> {
+        let replayed = self.replay.iter().flat_map(|replay| &replay.told).map(|(_, told)| told);
+        let told = replayed.chain(self.asked.iter().map(|(_, told)| told));
+        let named = told.filter_map(|told| match told {
+            Told::Rules(hash) => Some(*hash),
+            Told::Tick(_) | Told::Gap { .. } => None,
+        });
+        self.set.into_iter().chain(named)
     }
 }

@@ -70,8 +70,9 @@ impl Worker {
         let mut out = Vec::new();
         let Some(partition) = self.at(source) else { return };
         match (told, &set) {
-            (Told::Rules(hash), Some(rules)) => {
-                partition.set = Some(hash);
+            (Told::Rules(_), Some(rules)) => {
+                // Not what was told, if that cannot be had.
+                partition.set = Some(rules.hash);
                 // A cut that was being taken out is given up with the rules that it was of.
                 partition.cut.take_if(|cut| !cut.handed_out);
                 let input = Input::Rules { rules, runs: &runs };
@@ -154,8 +155,15 @@ impl Worker {
                 records = records.get(1..).unwrap_or_default();
                 continue;
             }
-            let cut = partition.next_cut_in(records);
-            let Some(set) = partition.set else { return };
+            let cut = match partition.next_cut_in(records) {
+                Ok(cut) => cut,
+                Err(at) => {
+                    partition.next_offset = at;
+                    continue;
+                }
+            };
+            // None only while what judged before cannot be had: nothing may be dropped for that.
+            let set = partition.set.unwrap_or_else(|| self.sets.wanted_hash());
             let (now, later) = records.split_at(cut);
             self.fold(set, now, actions);
             records = later;
@@ -270,17 +278,16 @@ impl Partition {
         }
     }
 
-    /// How many of these records come before it is told something.
-    fn next_cut_in(&self, records: &[Record<'_>]) -> usize {
-        let Some(replay) = &self.replay else { return records.len() };
-        // A gap may lead back: what stands behind it is folded when it has been told.
+    /// How many of these records come before it is told something; the error: none, so that it stands at this
+    /// offset already, and what was between (a log may have holes) is there no more.
+    fn next_cut_in(&self, records: &[Record<'_>]) -> Result<usize, i64> {
+        let Some(replay) = &self.replay else { return Ok(records.len()) };
+        let before = |offset: i64| records.partition_point(|record| record.offset < offset);
         match replay.told.front() {
-            Some((at, _)) => records.partition_point(|record| record.offset < *at),
+            // A gap may lead back: what stands behind it is folded when it has been told.
+            Some((at, _)) => Some(before(*at)).filter(|cut| *cut > 0).ok_or(*at),
             // So that what earlier owners have said is not mixed with what is new.
-            None => match records.partition_point(|record| record.offset < replay.through) {
-                0 => records.len(),
-                cut => cut,
-            },
+            None => Ok(Some(before(replay.through)).filter(|cut| *cut > 0).unwrap_or(records.len())),
         }
     }
 
