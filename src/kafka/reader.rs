@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
+use super::commit::{Element, elements};
 use super::complaints::{Complaints, kind};
 use super::consumer::{Message, Polled, log};
 use super::excerpt::no_answer;
@@ -293,16 +294,13 @@ impl Reader {
         partitions: &[i32],
         timeout: Duration,
     ) -> Result<BTreeMap<i32, Option<Position>>, Error> {
-        let failed = |error: KafkaError| Error::new(kind(&error));
-        let list = self.inner.committed_offsets(self.list(partitions), timeout).map_err(failed)?;
+        let list = self.inner.committed_offsets(self.list(partitions), timeout);
+        let list = list.map_err(|error| Error::new(kind(&error)))?;
         let mut found = BTreeMap::new();
-        for element in list.elements() {
-            element.error().map_err(failed)?;
-            let position = match element.offset() {
-                Offset::Offset(offset) => Some(Position { offset, metadata: element.metadata().to_string() }),
-                _ => None,
-            };
-            found.insert(element.partition(), position);
+        // Not by the wrapper, which panics on metadata that is not UTF-8.
+        for Element { index, offset, metadata, result, .. } in elements(&list) {
+            result.map_err(|code| Error::new(explain(code)))?;
+            found.insert(index, (offset >= 0).then_some(Position { offset, metadata }));
         }
         Ok(found)
     }

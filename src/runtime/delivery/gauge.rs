@@ -41,8 +41,7 @@ pub struct SinkReading {
     pub partitions: usize,
     /// Records of the journal in these partitions behind what has its outcome; none = not known yet.
     pub lag: Option<u64>,
-    /// For how long the oldest alert that was read has been without its outcome, in microseconds; 0 = there is
-    /// none.
+    /// For how long the oldest alert that was read has been without its outcome; 0 = there is none.
     pub oldest: Micros,
     /// Entries of owners that had been replaced: nobody listened.
     pub superseded: u64,
@@ -106,16 +105,6 @@ impl Gauge {
             reading: Mutex::default(),
             trouble: Mutex::default(),
         }
-    }
-
-    /// Makes room for `count` more alerts, unless there is none. An empty queue takes any number: else a
-    /// parcel larger than the queue could never leave.
-    pub fn reserve(&self, count: usize) -> bool {
-        let fits = |waiting: usize| {
-            let next = waiting.saturating_add(count);
-            (waiting == 0 || next <= self.capacity).then_some(next)
-        };
-        self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
     /// Gives room back.

@@ -524,9 +524,16 @@ impl Pump {
         }
     }
 
-    /// Reads nothing more, and waits for outcomes, so that they can still be committed.
+    /// Takes what is there already, reads nothing more, and waits for outcomes, so that they can still be
+    /// committed.
     fn farewell(&mut self, reader: &Reader) {
-        self.stop_reading(reader, Instant::now());
+        let now = Instant::now();
+        if self.full_since.is_none()
+            && let Err(error) = self.read(reader, now)
+        {
+            tracing::warn!("{error}");
+        }
+        self.stop_reading(reader, now);
         let deadline = self.setup.stop.get().copied().unwrap_or_else(Instant::now);
         let idle = |pump: &Pump| pump.parts.values().all(|part| part.progress.is_idle());
         while !idle(self) && Instant::now() < deadline {
