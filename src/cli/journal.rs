@@ -14,8 +14,9 @@ use crate::kafka::{Excerpt, Part, Settings, Taken};
 /// Print what workers have claimed, been told and said.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A line begins with where the entry lies: its partition and offset in the journal. An entry is `superseded` if an owner
-with a higher epoch has written before it: nobody believes it. Where a part is read, that is known of what lies in it alone.
+A line begins with where the entry lies: its partition and offset in the journal. An entry is `superseded` if
+an owner with a higher epoch has written before it: nobody believes it. Where a part is read, that is known of
+what lies in it alone.
 
 Examples:
   fleetwarden journal --from 1h

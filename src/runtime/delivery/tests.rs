@@ -156,7 +156,8 @@ async fn the_server_says_when_to_come_back() {
 
 #[tokio::test]
 async fn what_is_handed_on_is_forgotten_unless_the_sink_has_it() {
-    let (kept, tried): (Arc<Mutex<Vec<u128>>>, Arc<Mutex<Vec<u128>>>) = Default::default();
+    let kept: Arc<Mutex<Vec<u128>>> = Arc::default();
+    let tried: Arc<Mutex<Vec<u128>>> = Arc::default();
     // From the end: the first alert is on its way, then the sink takes nothing for a while.
     let played = Played { script: vec![1, 6], batch: 1, kept: kept.clone(), tried: tried.clone() };
     let line = start_with("played", Box::new(played), Pace { blocked: Duration::from_millis(400), ..FAST });

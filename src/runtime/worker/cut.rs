@@ -18,10 +18,8 @@ impl Worker {
         self.wall = self.wall.max(wall);
         self.claim_again(wall, actions);
         self.tell_time(wall, actions);
-        let due = |worker: &Worker, source: &usize| matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.next_cut <= wall);
         // One at a time: what is saved is taken out on this thread.
-        let due: Option<usize> = self.owned_sources().into_iter().find(|source| due(self, source));
-        if let Some(source) = due {
+        if let Some(source) = self.first(|partition| partition.next_cut <= wall) {
             let next = wall.plus(self.habits.save_every);
             let cut = self.cut(source, actions);
             if let Some(partition) = self.at(source).filter(|partition| cut || partition.cut.is_none()) {
@@ -74,10 +72,7 @@ impl Worker {
 
     /// Goes on taking out what is being saved.
     pub(super) fn slices(&mut self, actions: &mut Vec<Action>) {
-        let saving = |worker: &Worker, source: &usize| {
-            matches!(worker.partitions.get(*source), Some(Some(super::Held::Owned(p))) if p.pipeline.is_saving())
-        };
-        if let Some(source) = self.owned_sources().into_iter().find(|source| saving(self, source)) {
+        if let Some(source) = self.first(|partition| partition.pipeline.is_saving()) {
             self.slice(source, actions);
         }
     }

@@ -392,6 +392,11 @@ impl Worker {
         self.partitions.iter().enumerate().filter_map(owned).collect()
     }
 
+    /// The source of the first partition of ours that is such.
+    fn first(&self, such: impl Fn(&Partition) -> bool) -> Option<usize> {
+        self.partitions.iter().position(|held| matches!(held, Some(Held::Owned(it)) if such(it)))
+    }
+
     /// The place of a partition, whatever is there.
     fn held(&mut self, id: &PartitionId) -> Option<(usize, &mut Option<Held>)> {
         let at = usize::from(*self.indices.get(id)?);

@@ -100,7 +100,8 @@ impl Worker {
 
     /// Claims again what is due for it.
     pub(super) fn claim_again(&mut self, wall: Timestamp, actions: &mut Vec<Action>) {
-        let due = |held: &Option<Held>| matches!(held, Some(Held::Coming(Coming { step: Step::Again(due), .. })) if *due <= wall);
+        let is_due = |step: Step| matches!(step, Step::Again(due) if due <= wall);
+        let due = |held: &Option<Held>| matches!(held, Some(Held::Coming(it)) if is_due(it.step));
         let all = self.sources.iter().zip(&self.partitions);
         let due: Vec<PartitionId> = all.filter(|(_, held)| due(held)).map(|(id, _)| id.clone()).collect();
         due.iter().for_each(|id| self.assigned(id, actions));
