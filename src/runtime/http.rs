@@ -1,4 +1,5 @@
-//! `/metrics`, `/livez`, `/readyz`: what the program says about itself to machines.
+//! `/metrics`, `/livez`, `/readyz`: what the program says about itself to machines; `/api/v1/rules` and
+//! `/api/v1/reload`: which rules judge, and that they are to be read anew.
 //!
 //! Live is a program that need not be restarted; ready is one that reads everything it should. A sink that
 //! takes nothing makes it neither dead nor unready: detection goes on, alerts wait in Kafka, and the answer
@@ -10,9 +11,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value as Json, json};
 
+use super::publish::Reloaded;
 use crate::event::time::SECOND;
 use crate::event::{Micros, Timestamp};
 use crate::metrics::{self, Overview};
@@ -39,18 +41,57 @@ pub struct View {
 /// Makes a view; called for every request.
 pub type Look = Arc<dyn Fn() -> View + Send + Sync>;
 
+/// Reads rules anew; blocks meanwhile.
+pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
+
 /// The routes.
-pub fn router(look: Look) -> Router {
+pub fn router(look: Look, reload: Reload) -> Router {
+    let rules = Router::new().route("/api/v1/reload", post(reload_rules)).with_state(reload);
     Router::new()
+        .route("/api/v1/rules", get(rules_of))
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .with_state(look)
+        .merge(rules)
 }
 
 async fn metrics(State(look): State<Look>) -> Response {
     let page = metrics::render(&look().overview);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response()
+}
+
+async fn rules_of(State(look): State<Look>) -> Response {
+    let overview = look().overview;
+    let rules: Vec<Json> = overview
+        .rules
+        .iter()
+        .map(|rule| json!({ "id": rule.id, "severity": rule.severity.name(), "kind": rule.kind, "mode": rule.mode }))
+        .collect();
+    let hash = format!("{:032x}", overview.rule_set);
+    let body = json!({
+        "hash": hash,
+        "rules": rules,
+        "unplaced": overview.unplaced,
+        "refused": overview.refused_rule_sets,
+    });
+    answer(true, body)
+}
+
+/// 200: they judge, or are the same as before; 422: they are refused, and why.
+async fn reload_rules(State(reload): State<Reload>) -> Response {
+    let reloaded = match tokio::task::spawn_blocking(move || reload()).await {
+        Ok(reloaded) => reloaded,
+        Err(error) => Reloaded::Refused(error.to_string()),
+    };
+    let (status, body) = match reloaded {
+        Reloaded::Same(hash) => (StatusCode::OK, json!({ "hash": format!("{hash:032x}"), "changed": false })),
+        Reloaded::Published { hash, rules } => {
+            (StatusCode::OK, json!({ "hash": format!("{hash:032x}"), "changed": true, "rules": rules }))
+        }
+        Reloaded::Refused(why) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "refused": why })),
+    };
+    (status, axum::Json(body)).into_response()
 }
 
 async fn live(State(look): State<Look>) -> Response {
@@ -126,6 +167,7 @@ fn describe(view: &View, reasons: &[String]) -> Json {
         "reasons": reasons,
         "version": env!("CARGO_PKG_VERSION"),
         "rules": overview.rules.len(),
+        "rule_set": format!("{:032x}", overview.rule_set),
         "unplaced": overview.unplaced,
         "workers": overview.workers.len(),
         "workers_held": held,

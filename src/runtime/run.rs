@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::backlog::Backlog;
 use super::delivery::{Outlet, Sinks};
-use super::http::{self, Look, View};
+use super::http::{self, Look, Reload, View};
 use super::keeper::{Keeper, Keeping};
 use super::publish::{Fresh, LOOK, Publisher, Reloaded, Shelf};
 use super::thread::{self, Setup, wall};
@@ -326,15 +326,17 @@ fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener, Error> 
 }
 
 fn serve(runtime: &Runtime, listener: TcpListener, shared: &Arc<Shared>) {
-    let shared = shared.clone();
+    let (shared, publisher) = (shared.clone(), shared.clone());
     let look: Look = Arc::new(move || View {
         overview: shared.overview(),
         ended: shared.ended(),
         started: shared.started,
         now: wall(),
     });
+    let handle = runtime.handle().clone();
+    let reload: Reload = Arc::new(move || publisher.publisher.reload(&handle));
     runtime.spawn(async move {
-        if let Err(error) = axum::serve(listener, http::router(look)).await {
+        if let Err(error) = axum::serve(listener, http::router(look, reload)).await {
             tracing::error!("metrics and health are no longer served: {error}");
         }
     });
