@@ -7,5 +7,6 @@ mod hostile;
 mod scenarios;
 mod secrets;
 mod streams;
+mod takeover;
 mod tidy;
 mod workers;

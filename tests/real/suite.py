@@ -54,6 +54,9 @@ start             = "{start}"
 [kafka.consumer]
 "session.timeout.ms" = {session}
 
+[checkpoints]
+every = "1s"
+
 [http]
 listen = "127.0.0.1:{http}"
 
