@@ -11,6 +11,7 @@ use crate::alert::{Alert, At, Blind, Entity, Episode, Evidence, Finding, Reason,
 use crate::detect::baseline::BaselineDetector;
 use crate::detect::codec::Sources;
 use crate::detect::r#match::MatchDetector;
+use crate::detect::session::SessionDetector;
 use crate::detect::suppress::Suppressor;
 use crate::detect::threshold::ThresholdDetector;
 use crate::detect::{Detector, Found};
@@ -19,7 +20,7 @@ use crate::event::told::RuleState;
 use crate::event::{
     Checkpoint, EventName, Key, Limits, Mark, PartitionId, Picked, Slice, Timestamp, Told, Value,
 };
-use crate::rule::{Kind, Mode, Rule, RuleSet};
+use crate::rule::{Kind, Mode, Rule, RuleSet, Window};
 
 /// The fold over one partition's inputs.
 pub struct Pipeline {
@@ -63,6 +64,8 @@ pub struct RuleCounters {
     pub folded: u64,
     /// Alerts that a shadow rule would have sent.
     pub shadowed: u64,
+    /// Alerts of a building block, which go to no sink.
+    pub blocks: u64,
     /// What it could not see.
     pub blind: Blind,
 }
@@ -75,6 +78,7 @@ impl RuleCounters {
         }
         self.folded += other.folded;
         self.shadowed += other.shadowed;
+        self.blocks += other.blocks;
         self.blind.merge(&other.blind);
     }
 }
@@ -367,6 +371,9 @@ impl Pipeline {
 pub fn detector(rule: &Arc<Rule>, limits: &Limits) -> Box<dyn Detector> {
     match &rule.kind {
         Kind::Match(spec) => Box::new(MatchDetector::new(rule, spec.having)),
+        Kind::Threshold(spec) if matches!(spec.window, Window::Session(_)) => {
+            Box::new(SessionDetector::new(rule, spec, limits))
+        }
         Kind::Threshold(spec) => Box::new(ThresholdDetector::new(rule, spec, limits)),
         Kind::Baseline(spec) => Box::new(BaselineDetector::new(rule, spec, limits)),
     }
@@ -461,9 +468,16 @@ impl Slot {
             self.counters.blind.add(Reason::Capped, 1);
             return None;
         }
-        if self.rule.mode == Mode::Shadow {
-            self.counters.shadowed += 1;
-            return None;
+        match self.rule.mode {
+            Mode::Live => {}
+            Mode::Shadow => {
+                self.counters.shadowed += 1;
+                return None;
+            }
+            Mode::BuildingBlock => {
+                self.counters.blocks += 1;
+                return None;
+            }
         }
         *self.counters.alerts.entry(finding.severity).or_default() += 1;
         Some(self.alert(finding, row, folds, sources))

@@ -420,8 +420,7 @@ impl Report {
 
     /// What a person can act on.
     fn table(&self, totals: &Totals) {
-        let firing: Vec<_> =
-            totals.rules.iter().filter(|(_, rule)| !rule.alerts.is_empty() || rule.shadowed > 0).collect();
+        let firing: Vec<_> = totals.rules.iter().filter(|(_, rule)| says_something(rule)).collect();
         if !firing.is_empty() {
             eprintln!(
                 "{:40} {:>8} {:>8} {:>8} {:>8}  severities",
@@ -433,6 +432,9 @@ impl Report {
             let mut by: Vec<String> = rule.alerts.iter().map(|(s, n)| format!("{} {n}", s.name())).collect();
             if rule.shadowed > 0 {
                 by.push(format!("{} in shadow, not sent", rule.shadowed));
+            }
+            if rule.blocks > 0 {
+                by.push(format!("{} of a building block, not sent", rule.blocks));
             }
             let alerts = rule.alerts.values().sum::<u64>();
             let keys = self.keys.get(id).map_or(0, HashSet::len);
@@ -488,12 +490,18 @@ impl Report {
             "mistyped": mistyped,
             "blind": by_rule,
             "pending": totals.pending,
+            "building_blocks": totals.rules.values().map(|rule| rule.blocks).sum::<u64>(),
             "shadowed": totals.rules.values().map(|rule| rule.shadowed).sum::<u64>(),
             "folded": totals.rules.values().map(|rule| rule.folded).sum::<u64>(),
             "alerts": self.alerts,
             "seconds": (seconds * 1e6).round() / 1e6,
         })
     }
+}
+
+/// Whether a rule has found anything that is not folded into what it has not said.
+fn says_something(rule: &crate::pipeline::RuleCounters) -> bool {
+    !rule.alerts.is_empty() || rule.shadowed > 0 || rule.blocks > 0
 }
 
 fn cannot_write(error: &io::Error) -> Exit {

@@ -198,8 +198,12 @@ fn tell(
     sinks: &[Outlet],
 ) {
     let rows = RuleRow::all(rules);
-    let shadow = rows.iter().filter(|row| row.mode == "shadow").count();
-    let shadow = if shadow > 0 { format!(", {shadow} of them in shadow") } else { String::new() };
+    let silent = |mode: &str, name: &str| match rows.iter().filter(|row| row.mode == mode).count() {
+        0 => String::new(),
+        n => format!(", {n} of them {name}"),
+    };
+    let shadow =
+        format!("{}{}", silent("shadow", "in shadow"), silent("building_block", "only building blocks"));
     let (all, workers) = (count(rows.len(), "rule"), count(workers, "worker"));
     tracing::info!("fleetwarden {} · {all}{shadow} · {workers}", env!("CARGO_PKG_VERSION"));
     for topic in found {

@@ -51,6 +51,41 @@ impl Plan {
             failed: cell::Cell::new(0),
         }
     }
+
+    /// Whether `having` is true of what is seen.
+    pub fn holds(&self, scope: &dyn Scope) -> bool {
+        let Plan { conjuncts, failed, .. } = self;
+        let (before, from) = conjuncts.split_at(failed.get().min(conjuncts.len()));
+        let mut all = (failed.get()..).zip(from).chain((0..).zip(before));
+        match all.find(|(_, conjunct)| !having::holds(conjunct, scope)) {
+            Some((at, _)) => {
+                failed.set(at);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// The highest severity and risk of the escalations that are true, at least the rule's own.
+    pub fn severity(&self, scope: &dyn Scope) -> (Severity, u8) {
+        let info = &self.rule.info;
+        let (mut severity, mut risk) = (info.severity, info.risk);
+        for escalate in &self.rule.escalate {
+            if let When::Holds(when) = &escalate.when
+                && having::holds(when, scope)
+            {
+                severity = severity.max(escalate.severity);
+                risk = risk.max(escalate.risk.unwrap_or(0));
+            }
+        }
+        (severity, risk)
+    }
+
+    /// What its alerts show.
+    pub fn observed(&self, scope: &dyn Scope) -> Vec<(Arc<str>, Value)> {
+        let shown = self.rule.observed.iter();
+        shown.map(|(name, node)| (name.clone(), having::evaluate(node, scope))).collect()
+    }
 }
 
 /// What must all be true of a window: the parts of a condition that `AND` joins.
@@ -257,31 +292,12 @@ impl<'a> View<'a> {
 
     /// Whether `having` is true of it.
     pub fn holds(&self) -> bool {
-        let Plan { conjuncts, failed, .. } = self.plan;
-        let (before, from) = conjuncts.split_at(failed.get().min(conjuncts.len()));
-        let mut all = (failed.get()..).zip(from).chain((0..).zip(before));
-        match all.find(|(_, conjunct)| !having::holds(conjunct, self)) {
-            Some((at, _)) => {
-                failed.set(at);
-                false
-            }
-            None => true,
-        }
+        self.plan.holds(self)
     }
 
     /// The highest severity and risk of the escalations that are true, at least the rule's own.
     pub fn severity(&self) -> (Severity, u8) {
-        let info = &self.plan.rule.info;
-        let (mut severity, mut risk) = (info.severity, info.risk);
-        for escalate in &self.plan.rule.escalate {
-            if let When::Holds(when) = &escalate.when
-                && having::holds(when, self)
-            {
-                severity = severity.max(escalate.severity);
-                risk = risk.max(escalate.risk.unwrap_or(0));
-            }
-        }
-        (severity, risk)
+        self.plan.severity(self)
     }
 
     /// A finding of this window; the caller dates it.
@@ -293,13 +309,6 @@ impl<'a> View<'a> {
         (severity, risk): (Severity, u8),
         window: (Timestamp, Timestamp),
     ) -> Finding {
-        let observed = self
-            .plan
-            .rule
-            .observed
-            .iter()
-            .map(|(name, node)| (name.clone(), having::evaluate(node, self)))
-            .collect();
         Finding {
             at,
             key,
@@ -311,7 +320,7 @@ impl<'a> View<'a> {
             severity,
             risk,
             window: Some(window),
-            observed,
+            observed: self.plan.observed(self),
             count: self.count(),
             evidence: self.evidence(),
             fired_by: None,

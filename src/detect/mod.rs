@@ -13,6 +13,7 @@ pub mod memory;
 pub mod moving;
 pub mod normal;
 pub mod panes;
+pub mod session;
 pub mod shelf;
 pub mod size;
 pub mod state;

@@ -33,7 +33,9 @@ impl Cut {
     /// How this rule cuts time.
     pub fn new(spec: &Threshold) -> Cut {
         match spec.window {
-            Window::Tumbling(window) => Cut { window, pane: window, panes: 1, paned: true },
+            Window::Tumbling(window) | Window::Session(window) => {
+                Cut { window, pane: window, panes: 1, paned: true }
+            }
             Window::Sliding(window) => Cut {
                 window,
                 pane: window / PANES + i64::from(window % PANES != 0),

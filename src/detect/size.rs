@@ -62,7 +62,7 @@ fn threshold(parts: usize, spec: &Threshold, limits: &Limits) -> PerKey {
         spec.aggregates.iter().filter(|aggregate| aggregate.func == AggFunc::CountDistinct).count();
     let pair = (size_of::<u128>() + 1) * 8 / 7;
     let panes = match spec.window {
-        Window::Tumbling(_) => 2,
+        Window::Tumbling(_) | Window::Session(_) => 2,
         Window::Sliding(_) => usize::try_from(cut.panes).unwrap_or(1),
     };
     let rings: usize = spec.rings.iter().map(|ring| 2 * ring.n as usize * size_of::<Seen>()).sum();

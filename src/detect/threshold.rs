@@ -113,7 +113,7 @@ impl ThresholdDetector {
         let row = Row { rows, i, time, now, index, older };
         add_row(plan, &self.limits, &mut entry.state, &row, found);
         match (plan.spec.window, plan.spec.on_event) {
-            (Window::Tumbling(_), true) => judge_tumbling(plan, entry, key, &row, found),
+            (Window::Tumbling(_) | Window::Session(_), true) => judge_tumbling(plan, entry, key, &row, found),
             (Window::Sliding(_), true) if older => judge_older(plan, entry, key, &row, found),
             (Window::Sliding(_), true) => judge_newest(plan, entry, key, &row, found),
             (_, false) => {}
@@ -444,7 +444,7 @@ fn close(
         judge_closing(plan, (entry, key), index, now, at, found);
     }
     match plan.spec.window {
-        Window::Tumbling(window) => {
+        Window::Tumbling(window) | Window::Session(window) => {
             entry.state.remove_pane(&plan.layout, index);
             if entry.state.marks.add(index, now.plus(window.max(REMEMBER))) {
                 found.blind.add(Reason::Capped, 1);

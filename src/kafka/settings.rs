@@ -325,7 +325,9 @@ impl Settings {
             .set("acks", "all")
             .set("message.timeout.ms", "0")
             // What comes behind a record that failed must fail too: the journal holds a prefix of what was said.
-            .set("enable.gapless.guarantee", "true");
+            .set("enable.gapless.guarantee", "true")
+            // Several under way would mean that one behind a failed one may have been written already.
+            .set("max.in.flight.requests.per.connection", "1");
         config
     }
 

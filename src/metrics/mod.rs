@@ -87,7 +87,7 @@ pub struct RuleRow {
     pub severity: Severity,
     /// `match`, `threshold` or `baseline`.
     pub kind: &'static str,
-    /// `live` or `shadow`.
+    /// `live`, `shadow` or `building_block`.
     pub mode: &'static str,
 }
 
@@ -105,6 +105,7 @@ impl RuleRow {
             mode: match rule.mode {
                 Mode::Live => "live",
                 Mode::Shadow => "shadow",
+                Mode::BuildingBlock => "building_block",
             },
         };
         rules.rules.iter().map(row).collect()

@@ -226,6 +226,10 @@ impl Page {
                 let help = "Alerts that a rule in shadow mode would have sent.";
                 self.counter("fleetwarden_alerts_shadowed_total", help, &labels, counts.shadowed);
             }
+            if rule.mode == "building_block" {
+                let help = "Alerts of a building block, which go to no sink.";
+                self.counter("fleetwarden_alerts_building_block_total", help, &labels, counts.blocks);
+            }
             for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Unplaced) {
                 self.blind(&rule.id, reason, counts.blind.get(reason));
             }
@@ -375,7 +379,11 @@ pub(crate) mod tests {
         Overview {
             workers: vec![worker.clone(), worker],
             sinks: vec![sink("stdout", None), sink("opensearch", Some(blockage()))],
-            rules: vec![row("a-\"quoted\"\\rule\n", "live"), row("quiet", "shadow")],
+            rules: vec![
+                row("a-\"quoted\"\\rule\n", "live"),
+                row("quiet", "shadow"),
+                row("part", "building_block"),
+            ],
             unplaced: vec!["needs-the-exchange".into()],
             rule_set: 0xabc,
             ..Overview::default()

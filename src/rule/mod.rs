@@ -41,7 +41,7 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// The rule of that id alone, and live, to test it: its alerts alone are its alerts among all, and those
-    /// of a shadow are those it would send. It asks `lookups` instead of tables of the same names.
+    /// of a shadow or a building block are those it would send. It asks `lookups` instead of tables of the same names.
     pub fn only(&self, id: &str, lookups: &[Arc<lookup::Lookup>], schemas: &[Arc<Schema>]) -> RuleSet {
         let of_id = self.rules.iter().filter(|rule| rule.info.id == id);
         let alone = |rule: &Arc<Rule>| {
@@ -185,6 +185,8 @@ pub struct Threshold {
     /// The judgement: `Op::Aggregate(i)` is an aggregate, `Op::Input(c)` a column of `Picked::values` that
     /// belongs to the key.
     pub having: Node,
+    /// The filter (bit of `Picked::steps`) of a row that empties its key's window before it is added.
+    pub reset: Option<u32>,
     /// The first count of `having` (index into `aggregates`), whose value is the alert's `count`.
     pub count: Option<usize>,
 }
@@ -196,6 +198,8 @@ pub enum Window {
     Sliding(Micros),
     /// Aligned to the epoch, each judged for itself.
     Tumbling(Micros),
+    /// Until the key pauses for so long, each judged for itself.
+    Session(Micros),
 }
 
 /// One aggregate.
@@ -295,6 +299,8 @@ pub enum Mode {
     Live,
     /// Counted only.
     Shadow,
+    /// Counted, and kept from sinks: a sign that means something beside others only.
+    BuildingBlock,
 }
 
 /// Where a rule runs.

@@ -80,7 +80,7 @@ fn three_failures_before_a_restart_and_three_after_it_are_six() {
     let (second, alerts) = start(&mock, &store);
     send(&mock, 3);
     let Item { alert, .. } = alerts.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((alert.count, alert.key.as_slice()), (6, [Value::text("V1".to_owned())].as_slice()));
+    assert_eq!((alert.count, alert.key.as_slice()), (6, [Value::text("V1")].as_slice()));
     let evidence: Vec<i64> = alert.evidence.iter().map(|event| event.offset).collect();
     assert_eq!((evidence.first(), evidence.last()), (Some(&0), Some(&5)));
     wait_for_events(&second, 3);

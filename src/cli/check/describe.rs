@@ -3,7 +3,7 @@
 use crate::alert::EntityType;
 use crate::rule::expr::node::Op;
 use crate::rule::learned::Measure;
-use crate::rule::{Clock, Kind, Mode, Placement, Rule, Window};
+use crate::rule::{Clock, Kind, Mode, Placement, Rule, Threshold, Window};
 use crate::schema::Schema;
 
 /// One line on how a rule runs.
@@ -25,6 +25,7 @@ pub fn describe(rule: &Rule) -> String {
     let mode = match rule.mode {
         Mode::Live => "",
         Mode::Shadow => " · shadow: sends nothing",
+        Mode::BuildingBlock => " · building block: goes to no sink",
     };
     let key = match rule.info.key.join(", ") {
         key if key.is_empty() => "the whole fleet".to_string(),
@@ -38,6 +39,7 @@ fn windowed(window: Window, on_event: bool) -> String {
     let window = match window {
         Window::Sliding(length) => format!("the last {}", span(length)),
         Window::Tumbling(length) => format!("each {} of the clock", span(length)),
+        Window::Session(length) => format!("each session, which a pause of {} ends", span(length)),
     };
     match on_event {
         true => format!("fires on the event that completes it, over {window}"),
@@ -57,7 +59,23 @@ pub fn span(micros: i64) -> String {
 
 /// What is right and may yet surprise.
 pub fn notes(rule: &Rule, schema: &Schema) -> Vec<String> {
-    [split_suppression(rule, schema), event_clock(rule, schema)].into_iter().flatten().collect()
+    [split_suppression(rule, schema), event_clock(rule, schema), endless(rule)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A session that somebody keeps going is never over.
+fn endless(rule: &Rule) -> Option<String> {
+    let Kind::Threshold(Threshold { window: Window::Session(pause), on_event: false, .. }) = &rule.kind
+    else {
+        return None;
+    };
+    Some(format!(
+        "a key that never pauses for {} is never judged: a condition that only grows (`count(*) >= …`) is \
+         judged on the event",
+        span(*pause)
+    ))
 }
 
 /// A match stays in its partition, and so does what it has said.

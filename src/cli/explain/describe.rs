@@ -100,7 +100,11 @@ fn shared(rule: &Rule, schema: &Schema, others: &[&Arc<Rule>]) -> Option<String>
 }
 
 fn runs(rule: &Rule, schema: &Schema) -> String {
-    let mode = if rule.mode == Mode::Shadow { " · in shadow: counts, and sends nothing" } else { "" };
+    let mode = match rule.mode {
+        Mode::Live => "",
+        Mode::Shadow => " · in shadow: counts, and sends nothing",
+        Mode::BuildingBlock => " · a building block: counts, and goes to no sink",
+    };
     let partition_key = schema.key.map(|key| schema.column_name(key));
     let place = match (rule.placement, &rule.kind, partition_key) {
         (Placement::Partition, Kind::Match(_), _) => {
@@ -151,6 +155,7 @@ fn over(window: Window) -> String {
     match window {
         Window::Sliding(length) => format!("the last {}", span(length)),
         Window::Tumbling(length) => format!("each {} of the clock", span(length)),
+        Window::Session(length) => format!("each session, which a pause of {} ends", span(length)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::event::{Timestamp, Value};
 use crate::rule::expr::node::{Node, Op};
 use crate::rule::expr::parse::conjuncts;
 use crate::rule::having::{self, Scope};
-use crate::rule::{AggFunc, Kind, Rule, Threshold, Window};
+use crate::rule::{AggFunc, Kind, Mode, Rule, Threshold, Window};
 use crate::schema::Schema;
 use crate::schema::guess::thousands;
 
@@ -281,6 +281,8 @@ fn missing(value: &Node, limit: &Value, op: &Op, reached: f64, threshold: &Thres
 fn leaves(passing: &[&Seen], at: &Seen, threshold: &Threshold) -> Option<Timestamp> {
     match threshold.window {
         Window::Tumbling(length) => Some(Timestamp((at.time.0.div_euclid(length) + 1) * length)),
+        // A session goes on as long as there are events.
+        Window::Session(_) => None,
         Window::Sliding(length) => {
             let inside =
                 passing.iter().filter(|seen| seen.time > at.time.minus(length) && seen.time <= at.time);
@@ -317,8 +319,12 @@ fn extras(traced: &Traced, rule: &Rule) -> Vec<String> {
             extras.push(format!("with {}", observed.join(", ")));
         }
     }
-    if !traced.alerts.is_empty() && rule.mode == crate::rule::Mode::Shadow {
-        extras.push("the rule is in shadow: live, it sends none of this".to_owned());
-    }
+    let mode = match rule.mode {
+        _ if traced.alerts.is_empty() => None,
+        Mode::Live => None,
+        Mode::Shadow => Some("the rule is in shadow: live, it sends none of this"),
+        Mode::BuildingBlock => Some("the rule is a building block: live, it sends none of this to a sink"),
+    };
+    extras.extend(mode.map(str::to_owned));
     extras
 }

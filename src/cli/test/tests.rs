@@ -21,7 +21,7 @@ const FAST: &str = r#"+5s {"vin":"V1","speed":120,"src_ip":"1.2.3.4"}"#;
 
 #[test]
 fn a_shadow_is_tested_as_if_it_were_live() {
-    for mode in ["live", "shadow"] {
+    for mode in ["live", "shadow", "building_block"] {
         let (got, test) = outcome(&format!("mode = \"{mode}\""), FAST, "[ { at = \"+5s\" } ]");
         assert!(got.passed(), "{}", got.render(&test));
     }

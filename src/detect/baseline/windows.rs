@@ -308,7 +308,9 @@ impl Context<'_> {
         found: &mut Found,
     ) {
         match self.plan.spec.window {
-            Window::Tumbling(_) => self.judge_tumbling((key, member), row, index, basis, found),
+            Window::Tumbling(_) | Window::Session(_) => {
+                self.judge_tumbling((key, member), row, index, basis, found)
+            }
             Window::Sliding(_) if older => self.judge_older((key, member), row, index, basis, found),
             Window::Sliding(_) => self.judge_newest((key, member), row, index, basis, found),
         }

@@ -28,6 +28,7 @@ pub fn judge(
     draft.reader().known(inner, "[baseline]", &keys::BASELINE);
     say_hidden(draft);
     let window = inner.get("window").map(|_| read_window(&mut draft.reader(), inner));
+    no_session(draft, inner, window.flatten());
     let value = read_value(draft, inner, span.clone(), window.is_some());
     let kind = value.as_ref().map_or(Type::Float, |(_, tree)| tree.node.kind);
     draft.scope.learned = Some(kind);
@@ -91,6 +92,14 @@ fn built(
     }
 }
 
+/// A normal is learned once a window length: sessions have none.
+fn no_session(draft: &mut Draft<'_>, inner: &Table, window: Option<Window>) {
+    if let (Some(Window::Session(_)), Some(entry)) = (window, inner.get("window")) {
+        let hint = "sessions have no length in common that could be normal: write \"1h\", or \"tumbling 1h\"";
+        draft.reader().error(entry.item.span.clone(), "a [baseline] takes no session window", hint);
+    }
+}
+
 /// Lets whose names mean something else under `having`.
 fn say_hidden(draft: &mut Draft<'_>) {
     for each in draft.scope.lets {
@@ -138,7 +147,7 @@ fn read_value<'t>(
 
 fn length(window: Window) -> Micros {
     match window {
-        Window::Sliding(length) | Window::Tumbling(length) => length,
+        Window::Sliding(length) | Window::Tumbling(length) | Window::Session(length) => length,
     }
 }
 
@@ -205,7 +214,7 @@ fn windowed(draft: &mut Draft<'_>, text: &Text, tree: &Tree, window: Window, gro
     };
     let count = first_count(&aggregates, &tree.node);
     let having = Node::truth();
-    let spec = Threshold { window, on_event: grows, aggregates, rings, having, count };
+    let spec = Threshold { window, on_event: grows, aggregates, rings, having, reset: None, count };
     Some(Measure::Window(Box::new(Windowed { spec, value, empty })))
 }
 

@@ -45,6 +45,7 @@ fn window(hasher: &mut KeyHasher, window: Window) {
     let (form, length) = match window {
         Window::Sliding(length) => ("sliding", length),
         Window::Tumbling(length) => ("tumbling", length),
+        Window::Session(length) => ("session", length),
     };
     hasher.text(form);
     hasher.int(length);

@@ -113,13 +113,9 @@ fn mode(reader: &mut Reader<'_>, table: &Table) -> Mode {
     match text.text.as_str() {
         "live" => Mode::Live,
         "shadow" => Mode::Shadow,
-        "building_block" => {
-            let hint = "\"shadow\" counts and sends nothing";
-            reader.error(text.span.clone(), "mode \"building_block\" is not built yet", hint);
-            Mode::Shadow
-        }
+        "building_block" => Mode::BuildingBlock,
         other => {
-            let hint = suggest(other, ["live", "shadow"]);
+            let hint = suggest(other, ["live", "shadow", "building_block"]);
             reader.error(text.span.clone(), format!("there is no mode \"{other}\""), hint);
             Mode::Live
         }

@@ -54,6 +54,7 @@ pub fn judge(
         aggregates,
         rings,
         having: judgement?,
+        reset: None,
     };
     let having = Some(having.node);
     Some(Judged { kind: Kind::Threshold(threshold), escalate: escalate?, observed, having, value: None })
@@ -96,7 +97,7 @@ pub fn first_count(aggregates: &[Aggregate], having: &Node) -> Option<usize> {
 
 fn window(reader: &mut Reader<'_>, inner: &Table, span: Span) -> Option<Window> {
     if inner.get("window").is_none() {
-        let example = "window = \"60s\" (slides), or \"tumbling 1h\"";
+        let example = "window = \"60s\" (slides), \"tumbling 1h\" or \"session 30m\"";
         reader.missing(span, "[threshold]", "window", example);
         return None;
     }
@@ -112,7 +113,8 @@ pub fn read_window(reader: &mut Reader<'_>, inner: &Table) -> Option<Window> {
         [form @ ("tumbling" | "session"), duration] => (form, duration),
         _ => {
             let message = format!("\"{}\" is not a window", text.text);
-            let hint = "\"60s\" slides, \"tumbling 1h\" is cut by the clock";
+            let hint =
+                "\"60s\" slides, \"tumbling 1h\" is cut by the clock, \"session 30m\" ends with a pause";
             reader.error(text.span.clone(), message, hint);
             return None;
         }
@@ -126,11 +128,7 @@ pub fn read_window(reader: &mut Reader<'_>, inner: &Table) -> Option<Window> {
     match form {
         "" => Some(Window::Sliding(length)),
         "tumbling" => Some(Window::Tumbling(length)),
-        _ => {
-            let hint = format!("\"{duration}\" slides, \"tumbling {duration}\" is cut by the clock");
-            reader.error(text.span.clone(), "session windows are not built yet", hint);
-            None
-        }
+        _ => Some(Window::Session(length)),
     }
 }
 
