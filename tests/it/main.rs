@@ -6,6 +6,7 @@ mod demo;
 mod hostile;
 mod scenarios;
 mod secrets;
+mod simulation;
 mod streams;
 mod takeover;
 mod tidy;
