@@ -150,8 +150,9 @@ fn text(taken: &Taken, read: &Read, color: bool) -> String {
         Entry::Open { cold: true } => "opens it, cold: without the state that there was".to_owned(),
         Entry::Open { cold: false } => "opens it".to_owned(),
         Entry::Told { at, told } => format!("is told, before {at}: {told}"),
-        Entry::Alerts { through, alerts } => {
-            format!("has said everything below {through}: {}", super::number(alerts.len(), "alert"))
+        Entry::Alerts { through, more, alerts } => {
+            let said = if *more { "begins to say" } else { "has said" };
+            format!("{said} everything below {through}: {}", super::number(alerts.len(), "alert"))
         }
     };
     let superseded = instead.map(|epoch| format!("  superseded by epoch {epoch}")).unwrap_or_default();

@@ -36,6 +36,8 @@ pub enum Entry {
     Alerts {
         /// The partition has said everything that its records below this offset made it say.
         through: i64,
+        /// Not yet: they are the beginning of it, and the next entry goes on.
+        more: bool,
         /// The alerts.
         alerts: Vec<Arc<Alert>>,
     },

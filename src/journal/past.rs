@@ -1,6 +1,6 @@
 //! What the journal says of one partition behind a checkpoint: what its earlier owners were told, and said.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::Entry;
 use crate::event::{Marks, PartitionId, Stamp, Told};
@@ -11,10 +11,15 @@ pub struct Tail {
     marks: Marks,
     /// What it was told, and before which offset, in the order in which it was.
     pub told: VecDeque<(i64, Told)>,
-    /// Ids of the alerts that it said.
-    pub said: HashSet<u128>,
+    /// Ids of the alerts that it said, and how often.
+    pub said: HashMap<u128, u32>,
     /// Everything that its records below this offset have to say is among them.
     pub through: i64,
+    /// Nothing that records from this offset on have to say is.
+    pub reach: i64,
+    /// Whether some owner went on without records that an earlier one had read: they may have said different
+    /// things.
+    pub has_branched: bool,
 }
 
 impl Tail {
@@ -23,7 +28,7 @@ impl Tail {
     pub fn behind(source: &PartitionId, epoch: i64) -> Tail {
         let mut marks = Marks::default();
         marks.open(source, epoch);
-        Tail { marks, through: i64::MIN, ..Tail::default() }
+        Tail { marks, through: i64::MIN, reach: i64::MIN, ..Tail::default() }
     }
 
     /// Takes the next entry of the partition.
@@ -32,19 +37,42 @@ impl Tail {
             Entry::Claim => {}
             Entry::Open { .. } => self.marks.open(&stamp.source, stamp.epoch),
             Entry::Told { at, told } if self.marks.accept(stamp) => {
-                self.told.push_back((*at, *told));
-                self.through = match told {
-                    // Offsets may count anew from here.
-                    Told::Gap { to, .. } => *to,
-                    Told::Tick(_) | Told::Rules(_) => self.through.max(*at),
-                };
+                self.take_told(*at, *told);
             }
-            Entry::Alerts { through, alerts } if self.marks.accept(stamp) => {
-                self.said.extend(alerts.iter().map(|alert| alert.id));
-                self.through = self.through.max(*through);
+            Entry::Alerts { through, more, alerts } if self.marks.accept(stamp) => {
+                alerts.iter().for_each(|alert| *self.said.entry(alert.id).or_default() += 1);
+                self.reach = self.reach.max(*through);
+                if !more {
+                    self.through = self.through.max(*through);
+                }
             }
             Entry::Told { .. } | Entry::Alerts { .. } => {}
         }
+    }
+
+    fn take_told(&mut self, at: i64, told: Told) {
+        match told {
+            // Offsets may count anew from here.
+            Told::Gap { from, to } if from >= self.reach => (self.through, self.reach) = (to, to),
+            // The log lost what its owner had not gone through again: from there on, it went another way than
+            // the owners before, whose later inputs it was told as well.
+            Told::Gap { from, to } => {
+                self.has_branched = true;
+                let earlier = self.told.iter().rposition(|(before, _)| *before <= at);
+                let place = earlier.map_or(0, |earlier| earlier + 1);
+                if to <= from {
+                    self.told.truncate(place);
+                    (self.through, self.reach) = (to, to);
+                }
+                self.told.insert(place, (at, told));
+                return;
+            }
+            Told::Tick(_) | Told::Rules(_) => {
+                self.through = self.through.max(at);
+                self.reach = self.reach.max(at);
+            }
+        }
+        self.told.push_back((at, told));
     }
 }
 
@@ -78,10 +106,10 @@ mod tests {
     #[test]
     fn after_a_gap_offsets_may_count_anew() {
         let mut tail = Tail::behind(&stamp(0).source, 5);
-        tail.push(&stamp(5), &Entry::Alerts { through: 900, alerts: Vec::new() });
+        tail.push(&stamp(5), &Entry::Alerts { through: 900, more: false, alerts: Vec::new() });
         tail.push(&stamp(5), &Entry::Told { at: 900, told: Told::Gap { from: 900, to: 0 } });
         assert_eq!(tail.through, 0);
-        tail.push(&stamp(5), &Entry::Alerts { through: 7, alerts: Vec::new() });
+        tail.push(&stamp(5), &Entry::Alerts { through: 7, more: false, alerts: Vec::new() });
         assert_eq!(tail.through, 7);
     }
 }

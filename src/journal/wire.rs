@@ -137,6 +137,8 @@ enum WireEntry<'a> {
     },
     Alerts {
         through: i64,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
         #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<WireRule<'a>>,
         #[serde(borrow)]
@@ -220,11 +222,11 @@ impl<'a> WireEntry<'a> {
             Entry::Claim => WireEntry::Claim,
             Entry::Open { cold } => WireEntry::Open { cold: *cold },
             Entry::Told { at, told } => WireEntry::Told { at: *at, told: WireTold::of(*told) },
-            Entry::Alerts { through, alerts } => {
+            Entry::Alerts { through, more, alerts } => {
                 let mut known: Vec<&'a RuleInfo> = Vec::new();
                 let alerts = alerts.iter().map(|alert| WireAlert::of(alert, &mut known)).collect();
                 let rules = known.into_iter().map(WireRule::of).collect();
-                WireEntry::Alerts { through: *through, rules, alerts }
+                WireEntry::Alerts { through: *through, more: *more, rules, alerts }
             }
         }
     }
@@ -234,10 +236,10 @@ impl<'a> WireEntry<'a> {
             WireEntry::Claim => Entry::Claim,
             WireEntry::Open { cold } => Entry::Open { cold },
             WireEntry::Told { at, told } => Entry::Told { at, told: told.read()? },
-            WireEntry::Alerts { through, rules, alerts } => {
+            WireEntry::Alerts { through, more, rules, alerts } => {
                 let rules = each("rules", rules, WireRule::read)?;
                 let alerts = each("alerts", alerts, |alert| alert.read(&rules))?;
-                Entry::Alerts { through, alerts }
+                Entry::Alerts { through, more, alerts }
             }
         })
     }

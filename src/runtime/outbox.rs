@@ -115,10 +115,10 @@ impl Outbox {
         let bytes = journal::encode(&written);
         match written.entry {
             // What one record of the journal cannot hold becomes several.
-            Entry::Alerts { through, mut alerts } if bytes.len() > TOGETHER && alerts.len() > 1 => {
+            Entry::Alerts { through, more, mut alerts } if bytes.len() > TOGETHER && alerts.len() > 1 => {
                 let later = alerts.split_off(alerts.len() / 2);
-                self.append(stamp, Entry::Alerts { through: i64::MIN, alerts }, now);
-                self.append(stamp, Entry::Alerts { through, alerts: later }, now);
+                self.append(stamp, Entry::Alerts { through, more: true, alerts }, now);
+                self.append(stamp, Entry::Alerts { through, more, alerts: later }, now);
             }
             _ => self.enqueue(stamp, bytes),
         }

@@ -423,14 +423,14 @@ impl Thread {
     fn execute(&mut self, consumer: &Consumer, action: Action, batch: &[(u16, Message<'_>)]) {
         match action {
             Action::Append(stamp, entry) => self.outbox.append(&stamp, entry, wall()),
-            Action::Alert { stamp, through, said } => {
+            Action::Alert { stamp, through, more, said } => {
                 let now = wall();
                 let alerts: Vec<_> = said.into_iter().map(|said| said.alert).collect();
                 for alert in &alerts {
                     self.status.event_to_alert.record(now.0.saturating_sub(alert.time.0));
                     self.status.broker_to_alert.record(now.0.saturating_sub(alert.broker_time.0));
                 }
-                self.outbox.append(&stamp, Entry::Alerts { through, alerts }, now);
+                self.outbox.append(&stamp, Entry::Alerts { through, more, alerts }, now);
             }
             Action::DeadLetter(stamp, rejects) => {
                 let now = Instant::now();

@@ -65,12 +65,12 @@ fn life() -> Vec<Vec<u8>> {
         of(3, 0, 3, told(0, Told::Rules(0xff))),
         of(3, 0, 4, told(5, gap)),
         of(0, -1, 1, Entry::Claim),
-        of(3, 0, 5, Entry::Alerts { through: 42, alerts: vec![alert()] }),
+        of(3, 0, 5, Entry::Alerts { through: 42, more: false, alerts: vec![alert()] }),
         of(3, -1, 1, Entry::Claim),
         of(3, 0, 6, told(42, Told::Tick(Timestamp(HOUR)))),
         of(3, 6, 2, Entry::Open { cold: false }),
-        of(3, 0, 7, Entry::Alerts { through: 50, alerts: vec![alert()] }),
-        of(3, 6, 3, Entry::Alerts { through: 51, alerts: Vec::new() }),
+        of(3, 0, 7, Entry::Alerts { through: 50, more: false, alerts: vec![alert()] }),
+        of(3, 6, 3, Entry::Alerts { through: 51, more: false, alerts: Vec::new() }),
         b"{\"v\":9}".to_vec(),
     ]
 }

@@ -121,7 +121,8 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => Just(Entry::Claim),
         1 => any::<bool>().prop_map(|cold| Entry::Open { cold }),
         2 => (any::<i64>(), told).prop_map(|(at, told)| Entry::Told { at, told }),
-        6 => (any::<i64>(), alerts).prop_map(|(through, alerts)| Entry::Alerts { through, alerts }),
+        6 => (any::<i64>(), any::<bool>(), alerts)
+            .prop_map(|(through, more, alerts)| Entry::Alerts { through, more, alerts }),
     ]
 }
 
@@ -224,7 +225,7 @@ fn entries_look_as_the_document_says() {
     let of = |entry| shown(&Written { entry, ..told(Told::Rules(0)) }).strip_prefix(head).unwrap().to_owned();
     assert_eq!(of(Entry::Claim), r#""entry":"claim"}"#);
     assert_eq!(of(Entry::Open { cold: true }), r#""entry":{"open":{"cold":true}}}"#);
-    let none = of(Entry::Alerts { through: 7, alerts: Vec::new() });
+    let none = of(Entry::Alerts { through: 7, more: false, alerts: Vec::new() });
     assert_eq!(none, r#""entry":{"alerts":{"through":7,"alerts":[]}}}"#);
 }
 
@@ -254,7 +255,7 @@ proptest! {
         // Each with a copy of its rule of its own.
         let own = |alert: &Arc<Alert>| Alert { rule: Arc::new((*alert.rule).clone()), ..(**alert).clone() };
         let alerts = alerts.iter().map(|alert| Arc::new(own(alert))).collect();
-        let entry = Entry::Alerts { through: 1, alerts };
+        let entry = Entry::Alerts { through: 1, more: false, alerts };
         match WireEntry::of(&entry) {
             WireEntry::Alerts { rules, .. } => prop_assert!(rules.len() <= 2),
             _ => prop_assert!(false),

@@ -205,7 +205,7 @@ impl Worker {
                 None => {
                     let source = PartitionId { stream: Arc::from("exchange"), index: 0 };
                     let stamp = Stamp { source, epoch: 0, seq: 0 };
-                    actions.push(Action::Alert { stamp, through, said });
+                    actions.push(Action::Alert { stamp, through, more: false, said });
                 }
             }
         }
@@ -216,8 +216,8 @@ impl Worker {
         while !said.is_empty() {
             let later = said.split_off(said.len().min(TOGETHER));
             let Some(stamp) = self.stamp(source) else { return };
-            let through = if later.is_empty() { through } else { i64::MIN };
-            actions.push(Action::Alert { stamp, through, said });
+            let more = !later.is_empty();
+            actions.push(Action::Alert { stamp, through, more, said });
             said = later;
         }
     }
@@ -228,10 +228,14 @@ impl Worker {
         let Some(replay) = self.at(source).and_then(|partition| partition.replay.as_mut()) else {
             return false;
         };
-        if replay.known.remove(&id) {
+        if let Some(times) = replay.known.get_mut(&id) {
+            *times -= 1;
+            if *times == 0 {
+                replay.known.remove(&id);
+            }
             return true;
         }
-        self.totals.divergence += u64::from(offset < replay.through);
+        self.totals.divergence += u64::from(offset < replay.through && !replay.has_branched);
         false
     }
 

@@ -138,6 +138,8 @@ pub enum Action {
         stamp: Stamp,
         /// All that records below this offset have to say has been said with them.
         through: i64,
+        /// Not yet: the next alerts go on.
+        more: bool,
         /// The alerts.
         said: Vec<Said>,
     },

@@ -1,6 +1,6 @@
 //! What a worker knows of one partition that is its own.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::totals::PartitionCounters;
@@ -79,10 +79,14 @@ pub(super) struct Partition {
 pub(super) struct Replay {
     /// What is to be told, and before which offset.
     pub told: VecDeque<(i64, Told)>,
-    /// Ids of alerts that have been said already.
-    pub known: HashSet<u128>,
+    /// Ids of alerts that have been said already, and how often.
+    pub known: HashMap<u128, u32>,
     /// Everything that records below this offset have to say is among them.
     pub through: i64,
+    /// Nothing that records from this offset on have to say is.
+    pub reach: i64,
+    /// Whether records are gone that earlier owners had read, so that the two may say different things.
+    pub has_branched: bool,
 }
 
 /// A cut on its way.

@@ -195,7 +195,13 @@ impl Worker {
         };
         partition.told_time = self.habits.told_time.contains(&id.stream);
         partition.journal = opened + 1;
-        partition.replay = Some(Replay { told: tail.told, known: tail.said, through: tail.through });
+        partition.replay = Some(Replay {
+            told: tail.told,
+            known: tail.said,
+            through: tail.through,
+            reach: tail.reach,
+            has_branched: tail.has_branched,
+        });
         let Some((source, place)) = self.held(id) else { return };
         *place = Some(Held::Owned(Box::new(partition)));
         let first_cut = self.first_cut(source);

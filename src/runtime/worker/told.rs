@@ -199,8 +199,14 @@ impl Worker {
         partition.held.clear();
         partition.verify = None;
         let told = Told::Gap { from: partition.next_offset, to: oldest };
-        // What earlier owners said of records that are gone is not said again, and no divergence.
-        partition.replay = None;
+        // What earlier owners said of records that are gone is no divergence; of what is left, it is not said again.
+        if let Some(replay) = &mut partition.replay {
+            replay.has_branched = true;
+            // Where offsets count anew, theirs say nothing.
+            if oldest <= partition.next_offset {
+                partition.replay = None;
+            }
+        }
         self.tell(source, told, actions);
     }
 
@@ -271,10 +277,10 @@ impl Partition {
     /// again.
     fn end_replay(&mut self) -> u64 {
         let done =
-            |replay: &super::partition::Replay| replay.told.is_empty() && replay.through <= self.next_offset;
+            |replay: &super::partition::Replay| replay.told.is_empty() && replay.reach <= self.next_offset;
         match self.replay.take_if(|replay| done(replay)) {
-            Some(replay) => replay.known.len() as u64,
-            None => 0,
+            Some(replay) if !replay.has_branched => replay.known.len() as u64,
+            _ => 0,
         }
     }
 
@@ -287,7 +293,7 @@ impl Partition {
             // A gap may lead back: what stands behind it is folded when it has been told.
             Some((at, _)) => Some(before(*at)).filter(|cut| *cut > 0).ok_or(*at),
             // So that what earlier owners have said is not mixed with what is new.
-            None => Ok(Some(before(replay.through)).filter(|cut| *cut > 0).unwrap_or(records.len())),
+            None => Ok(Some(before(replay.reach)).filter(|cut| *cut > 0).unwrap_or(records.len())),
         }
     }
 

@@ -86,6 +86,7 @@ fn accepted(outside: &Outside, id: &PartitionId) -> Accepted {
     let at = super::journal::place(&Stamp { source: id.clone(), epoch: 0, seq: 0 });
     let (mut marks, mut accepted) = (Marks::default(), Accepted { reached: i64::MIN, ..Accepted::default() });
     let mut opened = 0;
+    let mut topic = outside.watch.starts.get(id).map_or(0, |(_, topic)| *topic);
     for lying in outside.journal.partitions[at].iter().filter(|lying| lying.stamp.source == *id) {
         match &lying.entry {
             Entry::Claim => {}
@@ -93,20 +94,22 @@ fn accepted(outside: &Outside, id: &PartitionId) -> Accepted {
             Entry::Open { .. } => opened = lying.given,
             Entry::Told { at, told } => {
                 if let Told::Gap { from, to } = told {
-                    let topics = accepted.told.last().map_or(0, |(before, ..)| before.topic);
-                    accepted.branched |= *from < accepted.reached || (topics < lying.topic && outside.logs[id].made > 0 && opened > outside.logs[id].made);
-                    accepted.reached = *to;
+                    accepted.branched |= *from < accepted.reached || opened > outside.logs[id].made && lying.topic > topic;
+                    (accepted.reached, topic) = (*to, lying.topic);
                 } else {
                     accepted.reached = accepted.reached.max(*at);
                 }
                 accepted.told.push((lying.clone(), *at, *told));
             }
-            Entry::Alerts { through, alerts } => {
+            Entry::Alerts { through, alerts, .. } => {
+                // Nobody saw that the topic had been made anew: there was nothing to know the old one by.
+                accepted.branched |= lying.topic != topic;
                 accepted.reached = accepted.reached.max(*through);
                 accepted.alerts.extend(alerts.iter().cloned());
             }
         }
     }
+    accepted.branched |= topic != outside.logs[id].topic();
     accepted
 }
 
@@ -162,7 +165,7 @@ fn undisturbed(
     for (lying, ..) in &accepted.told {
         tail.push(&lying.stamp, &lying.entry);
     }
-    tail.through = i64::MAX;
+    (tail.through, tail.reach) = (i64::MAX, i64::MAX);
     run.take_over(&mut worker, id, start, tail);
     let source = worker.source(id);
     let mut next = start;

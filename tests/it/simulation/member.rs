@@ -1,7 +1,7 @@
 //! A worker and what executes its actions, as the thread of a process does it: one loop in four steps, between
 //! any two of which a process may stop for a while, or for good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fleetwarden::event::{Limits, PartitionId, Record, Root, Stamp, Timestamp};
@@ -64,6 +64,8 @@ pub struct Member {
     tickets: BTreeMap<u64, Stamp>,
     flying: BTreeMap<PartitionId, u64>,
     waiting: VecDeque<(PartitionId, Commit)>,
+    /// Partitions of which an entry is lost: what follows it is lost as well, until that is heard.
+    failed: BTreeSet<PartitionId>,
     polled: i64,
     batch: Vec<Polled>,
     notes: Vec<Note>,
@@ -98,6 +100,7 @@ impl Member {
             tickets: BTreeMap::new(),
             flying: BTreeMap::new(),
             waiting: VecDeque::new(),
+            failed: BTreeSet::new(),
             polled: outside.now + first,
             batch: Vec::new(),
             notes: Vec::new(),
@@ -134,6 +137,9 @@ impl Member {
             Step::Settle => {
                 if self.leaving.is_none() {
                     self.renew_lease(outside);
+                }
+                if self.worker.is_saving() {
+                    self.signal(outside, Signal::Slice);
                 }
                 while let Some(heard) = self.inbox.pop_front() {
                     self.hear(outside, heard);
@@ -191,6 +197,7 @@ impl Member {
                 }
             }
             Heard::Lost(ticket, stamp) => {
+                self.failed.remove(&stamp.source);
                 if self.tickets.contains_key(&ticket) {
                     self.forget(outside, &stamp.source.clone());
                     self.signal(outside, Signal::Failed(stamp));
@@ -405,15 +412,15 @@ impl Member {
     fn execute(&mut self, outside: &mut Outside, action: Action) {
         match action {
             Action::Append(stamp, entry) => self.append(outside, stamp, entry),
-            Action::Alert { stamp, through, said } => {
+            Action::Alert { stamp, through, more, said } => {
                 let mut alerts: Vec<Arc<_>> = said.into_iter().map(|said| said.alert).collect();
                 // What one record of the journal cannot hold becomes several.
                 if alerts.len() > 1 && outside.random.percent(30) {
                     let later = alerts.split_off(alerts.len() / 2);
-                    self.append(outside, stamp.clone(), Entry::Alerts { through: i64::MIN, alerts });
+                    self.append(outside, stamp.clone(), Entry::Alerts { through, more: true, alerts });
                     alerts = later;
                 }
-                self.append(outside, stamp, Entry::Alerts { through, alerts });
+                self.append(outside, stamp, Entry::Alerts { through, more, alerts });
             }
             Action::DeadLetter(stamp, rejects) => {
                 let ticket = outside.ticket();
@@ -470,6 +477,9 @@ impl Member {
             let at = Some(outside.journal.partitions[at].len() as i64);
             self.inbox.push_back(Heard::Written(ticket, stamp.clone(), at));
         }
+        if self.failed.contains(&stamp.source) {
+            return;
+        }
         let lying = Lying { stamp: stamp.clone(), entry, topic, given: now };
         outside.journal.give(self.writer, Flying { ticket, lying });
         let delay = outside.random.delay(20_000);
@@ -477,6 +487,7 @@ impl Member {
             // It will never be written, and neither will what follows it.
             true => {
                 outside.journal.take_back(self.writer, &stamp.source, |count| count - 1);
+                self.failed.insert(stamp.source.clone());
                 outside.later(delay, Event::Hear(self.writer, Heard::Lost(ticket, stamp)));
             }
             false => outside.later(delay, Event::Arrive(self.writer, at)),
