@@ -268,6 +268,25 @@ impl Store {
         Ok(gone)
     }
 
+    /// Deletes checkpoints of a partition that owners before `epoch` wrote behind the one that was published last:
+    /// the group never accepted them, so what they stand on may not be what was said. Says how many have gone.
+    pub async fn discard(
+        &self,
+        partition: &PartitionId,
+        published: Option<&str>,
+        epoch: i64,
+    ) -> Result<usize, StoreError> {
+        let ours = folder(partition).join(format!("{epoch:020}")).to_string();
+        let mut gone = 0;
+        for one in self.list(partition).await? {
+            if one.name < ours && published.is_none_or(|published| one.name.as_str() > published) {
+                self.delete(&one.name).await?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
     /// Keeps the texts of a rule set, if they are not kept yet.
     pub async fn put_rules(&self, hash: u128, text: Vec<u8>) -> Result<(), StoreError> {
         let name = rules_name(hash);

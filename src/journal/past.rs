@@ -9,6 +9,9 @@ use crate::event::{Marks, PartitionId, Stamp, Told};
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     marks: Marks,
+    /// What the owner of this epoch said, before it was told anything more, of records below this offset is in
+    /// the checkpoint.
+    covered: Option<(i64, i64)>,
     /// What it was told, and before which offset, in the order in which it was.
     pub told: VecDeque<(i64, Told)>,
     /// Ids of the alerts that it said, and how often.
@@ -31,6 +34,12 @@ impl Tail {
         Tail { marks, through: i64::MIN, reach: i64::MIN, ..Tail::default() }
     }
 
+    /// Behind a checkpoint that was taken at this offset: alerts that were still on their way then are not said
+    /// behind it.
+    pub fn covered(self, next_offset: i64, epoch: i64) -> Tail {
+        Tail { covered: Some((next_offset, epoch)), ..self }
+    }
+
     /// Takes the next entry of the partition.
     pub fn push(&mut self, stamp: &Stamp, entry: &Entry) {
         match entry {
@@ -40,6 +49,12 @@ impl Tail {
                 self.take_told(*at, *told);
             }
             Entry::Alerts { through, more, alerts } if self.marks.accept(stamp) => {
+                if let Some((next_offset, epoch)) = self.covered
+                    && *through <= next_offset
+                    && stamp.epoch == epoch
+                {
+                    return;
+                }
                 alerts.iter().for_each(|alert| *self.said.entry(alert.id).or_default() += 1);
                 self.reach = self.reach.max(*through);
                 if !more {
@@ -51,6 +66,7 @@ impl Tail {
     }
 
     fn take_told(&mut self, at: i64, told: Told) {
+        self.covered = None;
         match told {
             // Offsets may count anew from here.
             Told::Gap { from, to } if from >= self.reach => (self.through, self.reach) = (to, to),

@@ -301,6 +301,11 @@ impl With {
 
     /// None: it is to be asked again, from the claim on.
     async fn past(self: &Arc<Self>, partition: &PartitionId, root: &Root, until: i64) -> Option<Past> {
+        // What owners before us saved and did not publish must never be taken for something that they did.
+        let published = root.checkpoint.as_deref();
+        if let Err(error) = self.keeping.store.discard(partition, published, root.epoch).await {
+            tracing::warn!("checkpoints of {partition} that nobody published stay: {error}");
+        }
         let checkpoint = match &root.checkpoint {
             None => None,
             Some(name) => match self.checkpoint(partition, name).await {
@@ -329,7 +334,12 @@ impl With {
             Some((saved, journal)) => (*journal, saved.epoch),
             None => (root.journal, root.journal),
         };
-        let tail = self.tail(partition, journal..=until, epoch).await?;
+        let begins = Tail::behind(partition, epoch);
+        let begins = match &checkpoint {
+            Some((saved, _)) => begins.covered(saved.next_offset, saved.epoch),
+            None => begins,
+        };
+        let tail = self.tail(partition, journal..=until, begins).await?;
         let checkpoint = checkpoint.map(|(saved, _)| saved);
         let wanted: BTreeSet<u128> = checkpoint
             .iter()
@@ -394,12 +404,12 @@ impl With {
         self: &Arc<Self>,
         partition: &PartitionId,
         range: std::ops::RangeInclusive<i64>,
-        epoch: i64,
+        begins: Tail,
     ) -> Option<Tail> {
         let source = partition.clone();
         self.tried("the journal of", partition, move |with| {
             let keeping = &with.keeping;
-            let mut tail = Tail::behind(&source, epoch);
+            let mut tail = begins.clone();
             let place = journal::partition_of(&source, keeping.journal);
             let (from, until) = (*range.start(), *range.end());
             let reader = kafka::Tail::open(&keeping.settings, "fleetwarden-tail")?;

@@ -82,6 +82,7 @@ fn save(outside: &mut Outside, writer: Writer, tenure: u64, cut: &Checkpoint, be
 }
 
 fn past(outside: &mut Outside, partition: &PartitionId, root: &Root, until: i64) -> Option<Past> {
+    outside.store.discard(partition, root.checkpoint.as_ref(), root.epoch);
     let checkpoint = match &root.checkpoint {
         None => None,
         Some(name) => Some(outside.store.get(partition, name)?),
@@ -91,12 +92,16 @@ fn past(outside: &mut Outside, partition: &PartitionId, root: &Root, until: i64)
         Some((saved, false)) => (saved.journal, saved.epoch),
         None => (root.journal, root.journal),
     };
-    let tail = tail(outside, partition, (journal, until), epoch);
+    let covered = checkpoint.as_ref().map(|(saved, _)| saved.next_offset);
+    let tail = tail(outside, partition, (journal, until), epoch, covered);
     Some(Past { checkpoint: checkpoint.map(|(saved, _)| saved), tail, sets: content().sets.clone() })
 }
 
-fn tail(outside: &Outside, partition: &PartitionId, (from, until): (i64, i64), epoch: i64) -> Tail {
+fn tail(outside: &Outside, partition: &PartitionId, (from, until): (i64, i64), epoch: i64, covered: Option<i64>) -> Tail {
     let mut tail = Tail::behind(partition, epoch);
+    if let Some(next_offset) = covered {
+        tail = tail.covered(next_offset, epoch);
+    }
     let at = place(&Stamp { source: partition.clone(), epoch: 0, seq: 0 });
     let all = outside.journal.partitions[at].iter().take(until as usize + 1).skip(from as usize);
     for lying in all.filter(|lying| lying.stamp.source == *partition) {

@@ -67,6 +67,14 @@ impl Store {
         }
     }
 
+    /// What owners before `epoch` did not publish goes.
+    pub fn discard(&mut self, partition: &PartitionId, published: Option<&Arc<str>>, epoch: i64) {
+        self.objects.retain(|name, cut| {
+            let published = published.is_some_and(|published| name <= published);
+            cut.partition != *partition || cut.epoch >= epoch || published
+        });
+    }
+
     /// The object in use is lost, if there is an older one.
     pub fn spoil(&mut self, partition: &PartitionId, in_use: &Arc<str>) {
         if self.of(partition).iter().any(|older| older < in_use) {
