@@ -89,6 +89,19 @@ pub(super) struct Replay {
     pub has_branched: bool,
 }
 
+impl Replay {
+    /// Offsets count anew from `to`: what was told by the old ones says nothing any more.
+    pub fn count_anew(&mut self, to: i64) {
+        match self.told.iter().rposition(|(_, told)| matches!(told, Told::Gap { .. })) {
+            Some(last) => drop(self.told.drain(..=last)),
+            None => {
+                self.told.clear();
+                (self.through, self.reach) = (to, to);
+            }
+        }
+    }
+}
+
 /// A cut on its way.
 #[derive(Debug)]
 pub(super) struct Cut {

@@ -202,9 +202,8 @@ impl Worker {
         // What earlier owners said of records that are gone is no divergence; of what is left, it is not said again.
         if let Some(replay) = &mut partition.replay {
             replay.has_branched = true;
-            // Where offsets count anew, theirs say nothing.
             if oldest <= partition.next_offset {
-                partition.replay = None;
+                replay.count_anew(oldest);
             }
         }
         self.tell(source, told, actions);

@@ -94,7 +94,9 @@ fn accepted(outside: &Outside, id: &PartitionId) -> Accepted {
             Entry::Open { .. } => opened = lying.given,
             Entry::Told { at, told } => {
                 if let Told::Gap { from, to } = told {
-                    accepted.branched |= *from < accepted.reached || opened > outside.logs[id].made && lying.topic > topic;
+                    accepted.branched |= *from < accepted.reached;
+                    // It had read of the topic before.
+                    accepted.branched |= to <= from && opened > outside.logs[id].made;
                     (accepted.reached, topic) = (*to, lying.topic);
                 } else {
                     accepted.reached = accepted.reached.max(*at);

@@ -426,9 +426,10 @@ impl Member {
                 let ticket = outside.ticket();
                 let offsets = rejects.iter().map(|reject| reject.offset).collect();
                 let source = stamp.source.clone();
+                let topic = self.positions.get(&source).map_or(0, |(topic, _)| *topic);
                 self.tickets.insert(ticket, stamp);
                 let delay = outside.random.delay(60_000);
-                outside.later(delay, Event::Letter(self.writer, ticket, source, offsets));
+                outside.later(delay, Event::Letter(self.writer, ticket, source, (topic, offsets)));
             }
             Action::FindRoot { partition, tenure } => self.ask(outside, Question::Root { partition, tenure }),
             Action::FindRange(partition) => self.ask(outside, Question::Range(partition)),

@@ -159,9 +159,8 @@ impl Stage<'_> {
                     outside.at(at, Event::Hear(writer, Heard::Written(ticket, stamp, Some(offset))));
                 }
             }
-            Event::Letter(_, ticket, partition, offsets) => {
+            Event::Letter(_, ticket, partition, (topic, offsets)) => {
                 outside.watch.arrived(ticket);
-                let topic = outside.logs.get(&partition).map_or(0, |log| log.topic());
                 let named = offsets.iter().map(|offset| (partition.clone(), topic, *offset));
                 outside.letters.extend(named);
                 let delay = outside.random.delay(10_000);

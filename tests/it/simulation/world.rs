@@ -31,7 +31,7 @@ pub enum Event {
     /// The next entry of a lane arrives in the journal.
     Arrive(Writer, usize),
     /// Dead letters arrive.
-    Letter(Writer, u64, PartitionId, Vec<i64>),
+    Letter(Writer, u64, PartitionId, (usize, Vec<i64>)),
     /// A member hears something at its next look.
     Hear(Writer, Heard),
     /// A keeper answers a question.
