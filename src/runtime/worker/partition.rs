@@ -90,6 +90,18 @@ pub(super) struct Replay {
 }
 
 impl Replay {
+    /// Where an earlier owner was told that offsets count anew, the records before are not those that the log
+    /// holds now: of what was told till then, only the rules and that itself are of use, at once.
+    pub fn leave_behind(&mut self, next_offset: i64) {
+        let anew = |told: &Told| matches!(told, Told::Gap { from, to } if to <= from);
+        let Some(last) = self.told.iter().rposition(|(_, told)| anew(told)) else { return };
+        self.has_branched |= last > 0 || self.told.front().is_some_and(|(at, _)| next_offset < *at);
+        let later = self.told.split_off(last + 1);
+        let rules = self.told.iter().rev().find(|(_, told)| matches!(told, Told::Rules(_))).copied();
+        let gap = self.told.pop_back();
+        self.told = rules.into_iter().chain(gap).map(|(_, told)| (i64::MIN, told)).chain(later).collect();
+    }
+
     /// Offsets count anew from `to`: what was told by the old ones says nothing any more.
     pub fn count_anew(&mut self, to: i64) {
         match self.told.iter().rposition(|(_, told)| matches!(told, Told::Gap { .. })) {

@@ -202,6 +202,8 @@ impl Worker {
             reach: tail.reach,
             has_branched: tail.has_branched,
         });
+        let next_offset = partition.next_offset;
+        partition.replay.iter_mut().for_each(|replay| replay.leave_behind(next_offset));
         let Some((source, place)) = self.held(id) else { return };
         *place = Some(Held::Owned(Box::new(partition)));
         let first_cut = self.first_cut(source);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleetwarden::alert::Alert;
-use fleetwarden::event::{Limits, Marks, PartitionId, Record, Root, Stamp, Told};
+use fleetwarden::event::{Checkpoint, Limits, Marks, PartitionId, Record, Root, Stamp, Told};
 use fleetwarden::journal::{Entry, Tail};
 use fleetwarden::runtime::worker::{Action, Exchange, Habits, Past, Signal, Worker};
 
@@ -31,7 +31,7 @@ pub fn check(outside: &Outside, sinks: &[Sink], limits: &Limits) -> Vec<String> 
     let (mut expected, mut loose) = (BTreeMap::new(), BTreeSet::new());
     for (id, log) in &outside.logs {
         let accepted = accepted(outside, id);
-        if accepted.branched || log.was_cut {
+        if accepted.branched || log.is_untold {
             loose.extend(accepted.alerts.iter().map(|alert| alert.id));
             continue;
         }
@@ -46,7 +46,7 @@ pub fn check(outside: &Outside, sinks: &[Sink], limits: &Limits) -> Vec<String> 
             same.0 += 1;
         }
     }
-    if loose.is_empty() && !outside.logs.values().any(|log| log.was_cut) {
+    if loose.is_empty() && !outside.logs.values().any(|log| log.is_untold) {
         wrong.extend((outside.watch.divergence > 0).then(|| format!("{} divergences", outside.watch.divergence)));
     }
     let unknown = outside.watch.unknown_sets;
@@ -85,18 +85,27 @@ fn text(alert: &Alert) -> String {
 fn accepted(outside: &Outside, id: &PartitionId) -> Accepted {
     let at = super::journal::place(&Stamp { source: id.clone(), epoch: 0, seq: 0 });
     let (mut marks, mut accepted) = (Marks::default(), Accepted { reached: i64::MIN, ..Accepted::default() });
-    let mut opened = 0;
+    let (mut opened, mut anew, log) = (0, -1, &outside.logs[id]);
     let mut topic = outside.watch.starts.get(id).map_or(0, |(_, topic)| *topic);
-    for lying in outside.journal.partitions[at].iter().filter(|lying| lying.stamp.source == *id) {
+    let all = (0i64..).zip(&outside.journal.partitions[at]);
+    for (offset, lying) in all.filter(|(_, lying)| lying.stamp.source == *id) {
         match &lying.entry {
             Entry::Claim => {}
             _ if !marks.accept(&lying.stamp) => {}
-            Entry::Open { .. } => opened = lying.given,
+            Entry::Open { .. } => {
+                opened = lying.given;
+                // Whoever takes over a topic that was made anew has nothing to know the old one by, at first.
+                accepted.branched |= opened > log.made && topic != log.topic();
+                // Or knows it, and cannot read it once more.
+                let from = outside.watch.journals.get(&(id.clone(), lying.stamp.epoch));
+                accepted.branched |= from.is_some_and(|from| *from <= anew);
+            }
             Entry::Told { at, told } => {
                 if let Told::Gap { from, to } = told {
                     accepted.branched |= *from < accepted.reached;
                     // It had read of the topic before.
-                    accepted.branched |= to <= from && opened > outside.logs[id].made;
+                    accepted.branched |= to <= from && opened > log.made;
+                    anew = if to <= from { offset } else { anew };
                     (accepted.reached, topic) = (*to, lying.topic);
                 } else {
                     accepted.reached = accepted.reached.max(*at);
@@ -111,7 +120,7 @@ fn accepted(outside: &Outside, id: &PartitionId) -> Accepted {
             }
         }
     }
-    accepted.branched |= topic != outside.logs[id].topic();
+    accepted.branched |= topic != log.topic();
     accepted
 }
 
@@ -159,20 +168,12 @@ fn undisturbed(
     (start, topic): (i64, usize),
     limits: &Limits,
 ) -> (Vec<Arc<Alert>>, Vec<(usize, i64)>) {
-    let rules = content().sets[0].rules.clone();
-    let habits = Habits { told_time: outside.told_time.clone(), save_every: i64::MAX / 4 };
-    let mut worker = Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
     let mut run = Run { actions: Vec::new(), alerts: Vec::new(), rejects: Vec::new(), topic };
-    let mut tail = Tail::behind(id, 0);
-    for (lying, ..) in &accepted.told {
-        tail.push(&lying.stamp, &lying.entry);
-    }
-    (tail.through, tail.reach) = (i64::MAX, i64::MAX);
-    run.take_over(&mut worker, id, start, tail);
-    let source = worker.source(id);
+    let mut worker = run.begin(outside, id, (start, None), &accepted.told, limits);
     let mut next = start;
     let stops = accepted.told.iter().map(|(lying, at, told)| (lying.topic, *at, Some(*told)));
-    for (topic, until, told) in stops.chain([(usize::MAX, log.end(), None)]) {
+    for (stop, (topic, until, told)) in stops.chain([(usize::MAX, log.end(), None)]).enumerate() {
+        let source = worker.source(id);
         while next < until {
             let to = until.min(next + 16);
             let records: Vec<Record<'_>> = (next..to)
@@ -182,8 +183,13 @@ fn undisturbed(
             run.signal(&mut worker, Signal::Records(&records));
             next = to;
         }
-        if let Some(Told::Gap { to, .. }) = told {
-            (next, run.topic) = (to, topic);
+        let Some(Told::Gap { from, to }) = told else { continue };
+        (next, run.topic) = (to, topic);
+        if to <= from {
+            // Another log: another worker goes on with the state of this one.
+            let saved = worker.checkpoints().into_iter().find(|saved| saved.partition == *id);
+            let saved = saved.map(|saved| Checkpoint { next_offset: to, previous: None, ..saved });
+            worker = run.begin(outside, id, (to, saved), &accepted.told[stop + 1..], limits);
         }
     }
     (run.alerts, run.rejects)
@@ -210,17 +216,36 @@ impl Run {
         }
     }
 
-    /// The shortest way in which a partition can become a worker's own.
-    fn take_over(&mut self, worker: &mut Worker, id: &PartitionId, next_offset: i64, tail: Tail) {
+    /// A worker that a partition has become its own by the shortest way, and that is told all that is told till
+    /// offsets count anew.
+    fn begin(
+        &mut self,
+        outside: &Outside,
+        id: &PartitionId,
+        (next_offset, checkpoint): (i64, Option<Checkpoint>),
+        told: &[(Lying, i64, Told)],
+        limits: &Limits,
+    ) -> Worker {
+        let rules = content().sets[0].rules.clone();
+        let habits = Habits { told_time: outside.told_time.clone(), save_every: i64::MAX / 4 };
+        let mut worker = Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
+        let mut tail = Tail::behind(id, 0);
+        let anew = |told: &Told| matches!(told, Told::Gap { from, to } if to <= from);
+        for (lying, ..) in told.iter().take_while(|(_, _, told)| !anew(told)) {
+            tail.push(&lying.stamp, &lying.entry);
+        }
+        // It never comes to an end of what is gone through once more, so it decides nothing by itself.
+        (tail.through, tail.reach) = (i64::MAX, i64::MAX);
         let stamp = |epoch, seq| Stamp { source: id.clone(), epoch, seq };
         let (partition, tenure) = (id.clone(), 1);
-        self.signal(worker, Signal::Assigned(id.clone()));
-        self.signal(worker, Signal::Acked { stamp: stamp(-1, tenure), at: Some(0) });
+        self.signal(&mut worker, Signal::Assigned(id.clone()));
+        self.signal(&mut worker, Signal::Acked { stamp: stamp(-1, tenure), at: Some(0) });
         let root: Option<Root> = None;
-        self.signal(worker, Signal::Rooted { partition: partition.clone(), tenure, next_offset, root });
-        self.signal(worker, Signal::Committed { partition: partition.clone(), tenure, accepted: true });
-        self.signal(worker, Signal::Acked { stamp: stamp(0, 0), at: Some(1) });
-        let past = Past { checkpoint: None, tail, sets: content().sets.clone() };
-        self.signal(worker, Signal::Loaded { partition, tenure, past: Box::new(past) });
+        self.signal(&mut worker, Signal::Rooted { partition: partition.clone(), tenure, next_offset, root });
+        self.signal(&mut worker, Signal::Committed { partition: partition.clone(), tenure, accepted: true });
+        self.signal(&mut worker, Signal::Acked { stamp: stamp(0, 0), at: Some(1) });
+        let past = Past { checkpoint, tail, sets: content().sets.clone() };
+        self.signal(&mut worker, Signal::Loaded { partition, tenure, past: Box::new(past) });
+        worker
     }
 }

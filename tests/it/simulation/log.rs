@@ -23,8 +23,9 @@ pub struct Log {
     pub stalled: i64,
     /// When the topic was made anew last; 0: never.
     pub made: i64,
-    /// A log that was cut short: what was read of it is nobody's truth any more.
-    pub was_cut: bool,
+    /// What was read of it may be nobody's truth any more: it was cut short, or it was made anew while the
+    /// checkpoint that knew it was lost, and an older one knows no record of it.
+    pub is_untold: bool,
 }
 
 /// All of them.
@@ -62,7 +63,7 @@ impl Log {
         let mut kept = self.topics.last().cloned().unwrap_or_default();
         kept.truncate(kept.len().saturating_sub(records).max(self.oldest as usize));
         self.topics.push(kept);
-        self.was_cut = true;
+        self.is_untold = true;
     }
 
     /// Whether a record at or behind this offset had been taken by then.

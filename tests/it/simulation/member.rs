@@ -280,6 +280,9 @@ impl Member {
             self.out_of_range = true;
             return;
         }
+        if *next < log.end() {
+            outside.watch.read(partition, *topic);
+        }
         for offset in *next..log.end().min(*next + most) {
             let Some((offset, broker_time, payload)) = log.get(*topic, offset) else { return };
             let payload = payload.to_vec();
@@ -479,7 +482,8 @@ impl Member {
             self.inbox.push_back(Heard::Written(ticket, stamp.clone(), at));
         }
         if self.failed.contains(&stamp.source) {
-            return;
+            let delay = outside.random.delay(20_000);
+            return outside.later(delay, Event::Hear(self.writer, Heard::Lost(ticket, stamp)));
         }
         let lying = Lying { stamp: stamp.clone(), entry, topic, given: now };
         outside.journal.give(self.writer, Flying { ticket, lying });

@@ -1,8 +1,9 @@
 //! Plays one seed from its beginning to the end, when everything has calmed down.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleetwarden::event::Limits;
+use fleetwarden::event::{Limits, PartitionId};
 
 use super::chaos::{self, Blow};
 use super::check::check;
@@ -26,6 +27,8 @@ struct Stage<'p> {
     members: Vec<Member>,
     sinks: Vec<Sink>,
     limits: Limits,
+    /// Partitions of which a checkpoint was lost.
+    spoiled: BTreeSet<PartitionId>,
 }
 
 /// Plays a seed.
@@ -44,7 +47,7 @@ pub fn play(plan: &Plan, bug: Option<Bug>, traced: bool) -> Outcome {
     (0..sinks.len()).for_each(|number| outside.later(SECOND, Event::Sink(number)));
     let count = plan.processes * plan.workers;
     let members = (0..count).map(|i| Member::new((i, 1), &mut outside, plan.save_every, &limits)).collect();
-    let mut stage = Stage { plan, outside, members, sinks, limits };
+    let mut stage = Stage { plan, outside, members, sinks, limits, spoiled: BTreeSet::new() };
     stage.run();
     stage.finish()
 }
@@ -246,6 +249,8 @@ impl Stage<'_> {
                 let root = outside.group.committed.get(&partition).and_then(|(_, root)| root.clone());
                 if let Some(name) = root.and_then(|root| root.checkpoint) {
                     outside.store.spoil(&partition, &name);
+                    self.spoiled.insert(partition.clone());
+                    outside.logs.entry(partition).and_modify(|log| log.is_untold |= log.made > 0);
                 }
             }
             Blow::Retain(partition, part) => {
@@ -254,7 +259,11 @@ impl Stage<'_> {
                 }
             }
             Blow::Recreate(partition) => {
-                outside.logs.entry(partition).and_modify(|log| log.recreate(now));
+                let spoiled = self.spoiled.contains(&partition);
+                outside.logs.entry(partition).and_modify(|log| {
+                    log.recreate(now);
+                    log.is_untold |= spoiled;
+                });
             }
             Blow::Cut(partition, records) => {
                 outside.logs.entry(partition).and_modify(|log| log.cut(records));

@@ -20,6 +20,9 @@ pub struct Watch {
     arrived: BTreeSet<u64>,
     /// Where reading began: the first that was committed, and of which topic.
     pub starts: BTreeMap<PartitionId, (i64, usize)>,
+    read: BTreeSet<PartitionId>,
+    /// From where in the journal an owner of that epoch read.
+    pub journals: BTreeMap<(PartitionId, i64), i64>,
     /// What workers counted that are gone.
     pub divergence: u64,
     pub unknown_sets: u64,
@@ -34,6 +37,15 @@ impl Watch {
         self.arrived.insert(ticket);
     }
 
+    /// Records of a partition are read, of this topic of its name.
+    pub fn read(&mut self, partition: &PartitionId, topic: usize) {
+        if self.read.insert(partition.clone())
+            && let Some(start) = self.starts.get_mut(partition)
+        {
+            start.1 = topic;
+        }
+    }
+
     /// A checkpoint lies in the store.
     pub fn written(&mut self, name: &Arc<str>, before: Vec<u64>) {
         self.before.insert(name.clone(), before);
@@ -45,6 +57,7 @@ impl Watch {
             self.broken(format!("{} was committed by {writer:?}, and is {owner:?}'s", wire.partition));
         }
         self.starts.entry(wire.partition.clone()).or_insert((wire.next_offset, topic));
+        self.journals.entry((wire.partition.clone(), wire.root.epoch)).or_insert(wire.root.journal);
         let Some(name) = &wire.root.checkpoint else { return };
         let before = self.before.get(name).into_iter().flatten();
         let missing: Vec<&u64> = before.filter(|ticket| !self.arrived.contains(ticket)).collect();
