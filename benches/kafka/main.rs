@@ -213,8 +213,7 @@ fn run(task: &Task) -> Read {
     let sink = fleetwarden::sink::open(&toml::from_str(&sink).unwrap()).unwrap();
     let (tap, alerts) = std::sync::mpsc::channel();
     let runtime = edges().unwrap();
-    let journal =
-        Cluster::open(&kafka, runtime.handle()).unwrap().ensure_journal(&kafka.journal_topic).unwrap();
+    let journal = Cluster::open(&kafka, runtime.handle()).unwrap().ensure_journal(&kafka.journal()).unwrap();
     let compiled = Compiled { rules: rules(&schemas).into(), schemas: schemas.into() };
     let sinks = vec![Outlet::new("file", sink), Outlet::new("tap", Box::new(Channel(tap)))];
     let plan = Plan { journal, sinks, ..Plan::passing(kafka, topics, compiled).unwrap() };

@@ -84,7 +84,7 @@ fn part(from: Option<&str>) -> Result<Part, String> {
 fn print(args: &JournalArgs, settings: &Settings, part: Part) -> Result<Exit, String> {
     let only = |count| args.partition.as_ref().map(|source| partition_of(source, count));
     let said = |error: crate::kafka::Error| error.to_string();
-    let mut excerpt = Excerpt::open_of(settings, &settings.journal_topic, part, only).map_err(said)?;
+    let mut excerpt = Excerpt::open_of(settings, &settings.journal(), part, only).map_err(said)?;
     if args.follow {
         excerpt.follow().map_err(said)?;
     }

@@ -73,7 +73,7 @@ fn start(config: Config, loaded: Rules, cold: bool) -> Result<Running, Error> {
         let cluster = Cluster::open(&config.kafka, runtime.handle())?;
         let found = topics(&cluster, &config.kafka, &read)?;
         cluster.ensure(&config.kafka.dead_letter_topic)?;
-        (found, cluster.ensure_journal(&config.kafka.journal_topic)?)
+        (found, cluster.ensure_journal(&config.kafka.journal())?)
     };
     let saving = saving(&config, cold, &runtime)?;
     let misplaced = misplaced(&loaded.rules, &found);

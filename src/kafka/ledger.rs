@@ -66,7 +66,7 @@ impl Ledger {
             .ledger_config(name)
             .create_with_context(context)
             .map_err(|error| config_error(&error))?;
-        Ok(Ledger { inner, topic: settings.journal_topic.clone() })
+        Ok(Ledger { inner, topic: settings.journal() })
     }
 
     /// Writes an entry behind all that were given before for this partition of the journal. `Err` gives it

@@ -23,9 +23,9 @@ pub struct Settings {
     /// The consumer group: all processes with the same name share the partitions.
     #[serde(default = "default_group")]
     pub group: String,
-    /// The topic of the journal: what owners of partitions claim, are told and say.
-    #[serde(default = "default_journal_topic")]
-    pub journal_topic: String,
+    /// The topic of the journal, if it is not named after the group: see [`Settings::journal`].
+    #[serde(default)]
+    pub journal_topic: Option<String>,
     /// Where records go that cannot be read, and alerts that a sink will never take.
     #[serde(default = "default_dead_letter_topic")]
     pub dead_letter_topic: String,
@@ -61,10 +61,6 @@ fn default_group() -> String {
 
 fn default_dead_letter_topic() -> String {
     "fleetwarden.dead-letters".into()
-}
-
-fn default_journal_topic() -> String {
-    "fleetwarden.journal".into()
 }
 
 /// Where reading starts if nothing is committed.
@@ -206,7 +202,7 @@ impl Settings {
             brokers: brokers.into(),
             group: default_group(),
             dead_letter_topic: default_dead_letter_topic(),
-            journal_topic: default_journal_topic(),
+            journal_topic: None,
             start: Start::default(),
             unplaced: Unplaced::default(),
             missing_topics: MissingTopics::default(),
@@ -216,6 +212,12 @@ impl Settings {
             consumer: Raw::default(),
             producer: Raw::default(),
         }
+    }
+
+    /// The topic of the journal: what owners of partitions claim, are told and say. Each group has one of its own,
+    /// since an owner in one group is none in another.
+    pub fn journal(&self) -> String {
+        self.journal_topic.clone().unwrap_or_else(|| format!("{}.journal", self.group))
     }
 
     fn client(&self, name: &str) -> ClientConfig {

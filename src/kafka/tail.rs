@@ -45,7 +45,7 @@ impl Tail {
     pub fn open(settings: &Settings, name: &str) -> Result<Tail, Error> {
         let consumer =
             settings.tail_config(name).create_with_context(Context).map_err(|error| config_error(&error))?;
-        Ok(Tail { consumer, topic: settings.journal_topic.clone() })
+        Ok(Tail { consumer, topic: settings.journal() })
     }
 
     /// Lends every entry of a partition from offset `from` up to and including `until`, which must have been

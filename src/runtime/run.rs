@@ -182,7 +182,7 @@ impl Running {
             threads.push(thread.map_err(|error| Error::new(format!("cannot start a worker: {error}")))?);
             statuses.push(status);
         }
-        let journal = kafka.journal_topic.clone();
+        let journal = kafka.journal();
         let sinks = Sinks::start(plan.sinks, &kafka, &journal, &complaints, runtime.handle())?;
         let backlog = Backlog::watch(kafka, topics, statuses.clone(), stop.clone())?;
         let shared = Arc::new(Shared {
@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(topics(&cluster, &kafka, &names).unwrap()[0].partitions, 1);
         drop(cluster);
         let (tap, alerts) = channel();
-        mock.create_topic(&kafka.journal_topic, 2).unwrap();
+        mock.create_topic(&kafka.journal(), 2).unwrap();
         let compiled = Compiled { rules: Arc::new(rules(&schemas)), schemas: schemas.into() };
         let mut plan = Plan::passing(kafka, names, compiled).unwrap();
         (plan.workers, plan.journal, plan.saving.every) = (2, 2, SECOND);

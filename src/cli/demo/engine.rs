@@ -51,7 +51,7 @@ impl Engine {
         // The in-process cluster answers a fetch only when its time is up: not what a broker does.
         settings.consumer.0.insert("fetch.wait.max.ms".into(), "10".into());
         kafka.create_topic(&settings.dead_letter_topic, 1)?;
-        kafka.create_topic(&settings.journal_topic, 1)?;
+        kafka.create_topic(&settings.journal(), 1)?;
         let (tap, alerts) = channel();
         let names = schemas.iter().map(|schema| (schema.name.clone(), schema.topic.clone()));
         let names = Topics::new(names)?;

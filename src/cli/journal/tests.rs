@@ -135,6 +135,6 @@ fn the_topic_is_read_where_the_source_lies() {
     };
     let settings = Settings::new(mock.brokers());
     assert_eq!(print(&args(3), &settings, Part::Since(2)), Ok(Exit::Ok));
-    let missing = Settings { journal_topic: "other".into(), ..settings };
+    let missing = Settings { journal_topic: Some("other".into()), ..settings };
     assert!(print(&args(3), &missing, Part::Since(2)).unwrap_err().contains("there is no topic \"other\""));
 }

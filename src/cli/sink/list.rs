@@ -53,7 +53,7 @@ pub fn run(args: &ListArgs) -> Exit {
         .iter()
         .map(|(name, sink)| {
             let group = group(&config.kafka, name);
-            let standing = Reader::standing(&config.kafka, &config.kafka.journal_topic, &group, PATIENCE)?;
+            let standing = Reader::standing(&config.kafka, &config.kafka.journal(), &group, PATIENCE)?;
             Ok(Row { name: name.clone(), kind: sink.kind(), group, standing })
         })
         .collect();

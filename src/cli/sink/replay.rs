@@ -77,7 +77,7 @@ fn replay(args: &ReplayArgs, config: &Config, sink: &SinkConfig, now: Timestamp)
     }
     let failed = |error: crate::kafka::Error| error.to_string();
     let part = Part::Between(None, Some(until));
-    let mut journal = Excerpt::open(&config.kafka, &config.kafka.journal_topic, part).map_err(failed)?;
+    let mut journal = Excerpt::open(&config.kafka, &config.kafka.journal(), part).map_err(failed)?;
     let runtime = edges().map_err(failed)?;
     let bar = bar(&format!("replaying to {}", args.name), journal.progress().1);
     let mut next = Instant::now();

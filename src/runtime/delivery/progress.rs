@@ -174,7 +174,11 @@ mod tests {
     }
 
     fn alerts(ids: &[u128]) -> Entry {
-        Entry::Alerts { through: 0, more: false, alerts: ids.iter().map(|id| Arc::new(sample(*id))).collect() }
+        Entry::Alerts {
+            through: 0,
+            more: false,
+            alerts: ids.iter().map(|id| Arc::new(sample(*id))).collect(),
+        }
     }
 
     fn take(progress: &mut Progress, source: i32, epoch: i64, entry: Entry) -> Heard {

@@ -39,7 +39,9 @@ pub fn check(outside: &Outside, sinks: &[Sink], limits: &Limits) -> Vec<String> 
         let (alerts, rejects) = undisturbed(outside, id, log, &accepted, *start, limits);
         wrong.extend(switches(id, &accepted));
         wrong.extend(compare(id, &alerts, &accepted.alerts));
-        let lost = rejects.into_iter().find(|(topic, offset)| !outside.letters.contains(&(id.clone(), *topic, *offset)));
+        let lost = rejects
+            .into_iter()
+            .find(|(topic, offset)| !outside.letters.contains(&(id.clone(), *topic, *offset)));
         wrong.extend(lost.map(|(_, offset)| format!("{id}: the dead letter of {offset} is lost")));
         for alert in alerts {
             let same = expected.entry(alert.id).or_insert_with(|| (0u64, alert.clone()));
@@ -47,7 +49,9 @@ pub fn check(outside: &Outside, sinks: &[Sink], limits: &Limits) -> Vec<String> 
         }
     }
     if loose.is_empty() && !outside.logs.values().any(|log| log.is_untold) {
-        wrong.extend((outside.watch.divergence > 0).then(|| format!("{} divergences", outside.watch.divergence)));
+        wrong.extend(
+            (outside.watch.divergence > 0).then(|| format!("{} divergences", outside.watch.divergence)),
+        );
     }
     let unknown = outside.watch.unknown_sets;
     wrong.extend((unknown > 0).then(|| format!("{unknown} rule sets were not known")));
@@ -65,11 +69,16 @@ fn delivered(
         let got = sink.got.iter().filter(|(id, _)| !loose.contains(id));
         let extra = got.clone().find(|(id, _)| !expected.contains_key(id));
         let lost = expected.iter().find(|(id, _)| !sink.got.contains_key(id));
-        wrong.extend(extra.map(|(_, (_, alert))| format!("sink {number} has what should not be: {}", text(alert))));
+        wrong.extend(
+            extra.map(|(_, (_, alert))| format!("sink {number} has what should not be: {}", text(alert))),
+        );
         wrong.extend(lost.map(|(_, (_, alert))| format!("sink {number} lacks {}", text(alert))));
         let differs = got.clone().find(|(id, (_, alert))| expected.get(id).is_some_and(|(_, e)| e != alert));
-        wrong.extend(differs.map(|(_, (_, alert))| format!("sink {number} has another body: {}", text(alert))));
-        let repeated: u64 = got.map(|(id, (n, _))| n.saturating_sub(expected.get(id).map_or(*n, |e| e.0))).sum();
+        wrong.extend(
+            differs.map(|(_, (_, alert))| format!("sink {number} has another body: {}", text(alert))),
+        );
+        let repeated: u64 =
+            got.map(|(id, (n, _))| n.saturating_sub(expected.get(id).map_or(*n, |e| e.0))).sum();
         if repeated > sink.unanswered {
             wrong.push(format!("sink {number}: {repeated} repeated, {} unanswered", sink.unanswered));
         }
@@ -150,7 +159,12 @@ fn compare(id: &PartitionId, expected: &[Arc<Alert>], found: &[Arc<Alert>]) -> O
         let n = |counts: &BTreeMap<u128, (i64, Arc<Alert>)>| counts.get(of).map_or(0, |(n, _)| *n);
         if n(&expected) != n(&found) {
             let (_, alert) = expected.get(of).or(found.get(of))?;
-            return Some(format!("{id}: journal has {} times, should {}: {}", n(&found), n(&expected), text(alert)));
+            return Some(format!(
+                "{id}: journal has {} times, should {}: {}",
+                n(&found),
+                n(&expected),
+                text(alert)
+            ));
         }
         if expected.get(of).map(|(_, a)| a) != found.get(of).map(|(_, a)| a) {
             return Some(format!("{id}: another body: {}", text(&found.get(of)?.1)));
@@ -178,7 +192,13 @@ fn undisturbed(
             let to = until.min(next + 16);
             let records: Vec<Record<'_>> = (next..to)
                 .filter_map(|offset| log.get(run.topic, offset))
-                .map(|(offset, broker_time, payload)| Record { source, offset, broker_time, payload, broken: None })
+                .map(|(offset, broker_time, payload)| Record {
+                    source,
+                    offset,
+                    broker_time,
+                    payload,
+                    broken: None,
+                })
                 .collect();
             run.signal(&mut worker, Signal::Records(&records));
             next = to;
@@ -228,7 +248,8 @@ impl Run {
     ) -> Worker {
         let rules = content().sets[0].rules.clone();
         let habits = Habits { told_time: outside.told_time.clone(), save_every: i64::MAX / 4 };
-        let mut worker = Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
+        let mut worker =
+            Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
         let mut tail = Tail::behind(id, 0);
         let anew = |told: &Told| matches!(told, Told::Gap { from, to } if to <= from);
         for (lying, ..) in told.iter().take_while(|(_, _, told)| !anew(told)) {

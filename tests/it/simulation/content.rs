@@ -138,5 +138,6 @@ pub fn payload(random: &mut Random, partition: i32, now: i64) -> Vec<u8> {
     };
     let (ok, acct) = (random.percent(30), random.between(0, 4));
     let ts = now - behind;
-    format!("{{\"ts\":{ts},\"k\":\"{partition}-{key}\",\"x\":{x},\"ok\":{ok},\"acct\":\"a{acct}\"}}").into_bytes()
+    format!("{{\"ts\":{ts},\"k\":\"{partition}-{key}\",\"x\":{x},\"ok\":{ok},\"acct\":\"a{acct}\"}}")
+        .into_bytes()
 }

@@ -64,7 +64,12 @@ impl Journal {
     }
 
     /// Of what a writer has under way for a source, all but the first few is taken back.
-    pub fn take_back(&mut self, writer: Writer, source: &fleetwarden::event::PartitionId, mut keep: impl FnMut(usize) -> usize) {
+    pub fn take_back(
+        &mut self,
+        writer: Writer,
+        source: &fleetwarden::event::PartitionId,
+        mut keep: impl FnMut(usize) -> usize,
+    ) {
         for ((of, _), lane) in &mut self.lanes {
             let is = |flying: &Flying| flying.lying.stamp.source == *source;
             let count = lane.iter().filter(|flying| is(flying)).count();

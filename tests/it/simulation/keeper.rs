@@ -39,12 +39,10 @@ pub fn answer(outside: &mut Outside, writer: Writer, question: Question) {
             let at_end = log.end() == next_offset && log.stalled <= outside.now;
             at_end.then_some(Signal::AtEnd { partition, next_offset, asked })
         }),
-        Question::Past { partition, tenure, root, until } => {
-            match past(outside, &partition, &root, until) {
-                Some(past) => Some(Signal::Loaded { partition, tenure, past: Box::new(past) }),
-                None => Some(unknown(partition, tenure)),
-            }
-        }
+        Question::Past { partition, tenure, root, until } => match past(outside, &partition, &root, until) {
+            Some(past) => Some(Signal::Loaded { partition, tenure, past: Box::new(past) }),
+            None => Some(unknown(partition, tenure)),
+        },
         Question::Save { tenure, cut, before } => return save(outside, writer, tenure, &cut, before),
         Question::Prune(partition, name) => {
             outside.store.prune(&partition, &name);
@@ -97,7 +95,13 @@ fn past(outside: &mut Outside, partition: &PartitionId, root: &Root, until: i64)
     Some(Past { checkpoint: checkpoint.map(|(saved, _)| saved), tail, sets: content().sets.clone() })
 }
 
-fn tail(outside: &Outside, partition: &PartitionId, (from, until): (i64, i64), epoch: i64, covered: Option<i64>) -> Tail {
+fn tail(
+    outside: &Outside,
+    partition: &PartitionId,
+    (from, until): (i64, i64),
+    epoch: i64,
+    covered: Option<i64>,
+) -> Tail {
     let mut tail = Tail::behind(partition, epoch);
     if let Some(next_offset) = covered {
         tail = tail.covered(next_offset, epoch);

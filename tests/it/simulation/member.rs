@@ -82,7 +82,8 @@ impl Member {
     pub fn new(writer: Writer, outside: &mut Outside, save_every: i64, limits: &Limits) -> Member {
         let rules = content().sets[outside.edition].rules.clone();
         let habits = Habits { told_time: outside.told_time.clone(), save_every };
-        let worker = Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
+        let worker =
+            Worker::new(rules, &content().schemas, limits, Exchange::InPartition).with_habits(habits);
         let skew = outside.random.between(-SECOND, SECOND);
         let first = outside.random.between(1, SECOND);
         outside.later(first, Event::Turn(writer));
@@ -192,7 +193,8 @@ impl Member {
     fn hear(&mut self, outside: &mut Outside, heard: Heard) {
         match heard {
             Heard::Written(ticket, stamp, at) => {
-                if self.tickets.remove(&ticket).is_some() && !self.tickets.values().any(|open| *open == stamp) {
+                if self.tickets.remove(&ticket).is_some() && !self.tickets.values().any(|open| *open == stamp)
+                {
                     self.signal(outside, Signal::Acked { stamp, at });
                 }
             }
@@ -261,7 +263,8 @@ impl Member {
             outside.note(format!("{:?} {notes:?}", self.writer));
         }
         self.notes.extend(notes);
-        let live: Vec<PartitionId> = self.phases.iter().filter(|(_, p)| is_live(p)).map(|(id, _)| id.clone()).collect();
+        let live: Vec<PartitionId> =
+            self.phases.iter().filter(|(_, p)| is_live(p)).map(|(id, _)| id.clone()).collect();
         let mut batch = Vec::new();
         for partition in live.iter().filter(|_| outside.random.percent(70)).collect::<Vec<_>>() {
             self.fetch(outside, partition, &mut batch);
@@ -473,7 +476,11 @@ impl Member {
         let Some(log) = outside.logs.get(&stamp.source) else { return };
         outside.watch.said(&stamp, &entry, log, asked);
         let topic = self.positions.get(&stamp.source).map_or(log.topic(), |(topic, _)| *topic);
-        let topic = if matches!(entry, Entry::Told { told: fleetwarden::event::Told::Gap { .. }, .. }) { log.topic() } else { topic };
+        let topic = if matches!(entry, Entry::Told { told: fleetwarden::event::Told::Gap { .. }, .. }) {
+            log.topic()
+        } else {
+            topic
+        };
         let ticket = outside.ticket();
         self.tickets.insert(ticket, stamp.clone());
         let at = place(&stamp);
@@ -529,7 +536,10 @@ impl Member {
         let totals = self.worker.totals();
         let next = totals.partitions.get(partition).map(|counters| counters.next_offset);
         let live = self.phases.get(partition).is_some_and(is_live);
-        live && next == Some(end) && totals.replaying == 0 && self.worker.is_settled() && self.tickets.is_empty()
+        live && next == Some(end)
+            && totals.replaying == 0
+            && self.worker.is_settled()
+            && self.tickets.is_empty()
     }
 
     /// Why it has not, for people.

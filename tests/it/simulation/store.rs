@@ -24,7 +24,8 @@ const KEPT: usize = 3;
 impl Store {
     /// Writes one. None: it failed, or the answer was lost.
     pub fn put(&mut self, cut: &Checkpoint, random: &mut Random) -> Option<Arc<str>> {
-        checkpoint::invariants::check(cut).unwrap_or_else(|refused| panic!("a checkpoint that is none: {refused}"));
+        checkpoint::invariants::check(cut)
+            .unwrap_or_else(|refused| panic!("a checkpoint that is none: {refused}"));
         self.written += 1;
         let name: Arc<str> = checkpoint::store::name(cut, self.written).into();
         let fails = self.failing > 0;

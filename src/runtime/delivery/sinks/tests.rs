@@ -117,7 +117,11 @@ impl Stage {
     fn alerts(&mut self, epoch: i64, ids: impl IntoIterator<Item = u128>) {
         for id in ids {
             let alerts = vec![Arc::new(sample(id))];
-            self.append(id as i32 % self.partitions, epoch, Entry::Alerts { through: 0, more: false, alerts });
+            self.append(
+                id as i32 % self.partitions,
+                epoch,
+                Entry::Alerts { through: 0, more: false, alerts },
+            );
         }
         self.mock.flush().unwrap();
     }
