@@ -29,9 +29,6 @@ group   = "{group}"
 dead_letter_topic = "{dead_letters}"
 unplaced = "skip"
 {kafka}
-[checkpoints]
-every = "1s"
-
 [http]
 listen = "127.0.0.1:{http}"
 

@@ -1,6 +1,6 @@
-"""Back-pressure: a sink stands still under full load, and comes back.
+"""A sink stands still under full load, and comes back.
 
-Detection must go on, memory stay flat, the group keep its members and their partitions; and afterwards everything must arrive.
+Detection must go on, memory stay flat, the group keep its members and its partitions; and afterwards everything must arrive.
 """
 
 import json
@@ -34,9 +34,6 @@ dead_letter_topic = "{dead_letters}"
 
 [streams.telemetry]
 topic = "{topic}"
-
-[checkpoints]
-every = "1s"
 
 [http]
 listen = "127.0.0.1:{http}"
@@ -141,7 +138,7 @@ class Pressure:
 
     def stands_still(self):
         report, program = self.report, self.program
-        # Of so many records one is an alert: soon much more waits than a sink may have under way.
+        # Of so many records one is an alert: soon the queue is full, or there is time.
         load = Load(self.cluster, 2 if self.seconds < 120 else 10)
         end = time.monotonic() + 30
         while len(self.siem.taken) < 1_000 and time.monotonic() < end:
@@ -149,22 +146,21 @@ class Pressure:
         members, cold = self.members(), self.cold()
         self.siem.status = "hang"
         began = time.monotonic()
-        samples, held, ready = [], 0, set()
+        samples, ready = [], set()
         while time.monotonic() - began < self.seconds:
             time.sleep(0.5)
-            held = max(held, program.total("fleetwarden_worker_held"))
-            if time.monotonic() - began > 5:
+            if time.monotonic() - began > 8:
                 samples.append(program.memory())
                 ready.add(program.status("/readyz"))
-        sent, read = load.sent, program.total("fleetwarden_records_total")
-        report.check("a sink stands still: detection goes on", held == 0 and sent - read < 4 * RATE,
-                     f"{read:.0f} records read of {sent}, never held" if held == 0 else "reading paused")
-        waits = program.total("fleetwarden_sink_lag_records")
-        report.check("alerts wait in the journal", waits > 0, f"{waits:.0f} entries")
+        held, read = program.total("fleetwarden_worker_held"), program.total("fleetwarden_records_total")
+        report.check("a sink stands still: detection goes on", held == 0 and load.sent - read < 3 * RATE,
+                     f"{read:.0f} records read of {load.sent}")
+        lag = program.total("fleetwarden_sink_lag_records")
+        report.check("what it has not taken waits in the journal", lag > 0, f"{lag:.0f} records of the journal")
         low, high = min(samples, default=0), max(samples, default=0)
         report.check("memory stays flat", samples and high < low * 1.05 + 8e6,
                      f"{low / 1e6:.0f} to {high / 1e6:.0f} MB in {len(samples)} samples over {self.seconds:.0f} s")
-        report.check("a sink's outage is not unready", ready == {200}, f"{ready}")
+        report.check("a sink that stands still is not unready", ready == {200}, f"{ready}")
         report.check("the members keep their partitions", self.members() == members and len(members) == 2 and self.cold() == cold,
                      f"{len(members)} members, cold starts {cold:.0f} and {self.cold():.0f}")
         self.siem.status = None
@@ -183,8 +179,8 @@ class Pressure:
     def settle(self, sent, seconds):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            waits = self.program.total("fleetwarden_sink_queue_alerts") + self.program.total("fleetwarden_sink_lag_records")
-            if self.committed() == sent and waits == 0:
+            if self.committed() == sent and not any(
+                    self.program.total(f"fleetwarden_sink_{what}") for what in ("queue_alerts", "lag_records")):
                 return
             time.sleep(0.25)
         raise AssertionError(f"not settled within {seconds:.0f} s: {self.committed()} of {sent} committed\n{self.program.tail()}")

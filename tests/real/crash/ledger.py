@@ -14,7 +14,7 @@ class Ledger:
         self.alerts, self.times_said = {}, collections.Counter()
         # Source → what it was told; how many entries were passed over; how many claims and openings there were.
         self.told, self.superseded, self.claims, self.opens, self.cold = collections.Counter(), 0, 0, 0, 0
-        self.wrong, self.next_seq = [], {}
+        self.wrong, self.next_seq, self.warm, self.forgotten = [], {}, set(), []
 
     def read(self, messages):
         """All messages of the topic, each partition in its order."""
@@ -39,6 +39,11 @@ class Ledger:
         if kind == "open":
             self.opens += 1
             self.cold += what["cold"]
+            # Before anything was saved, a second owner starts as cold as the first.
+            if what["cold"] and source in self.warm:
+                self.forgotten.append(source)
+            if not what["cold"]:
+                self.warm.add(source)
         elif kind == "told":
             self.told[next(iter(what["told"]))] += 1
         elif kind == "alerts":
