@@ -219,7 +219,12 @@ impl Worker {
     ) {
         let (now, fresh) = (asked.minus(self.limits.grace), self.wall.0.saturating_sub(asked.0) < FRESH);
         let Some((source, Some(Held::Owned(partition)))) = self.held(id) else { return };
-        if fresh && partition.next_offset == next_offset && partition.is_due(now) {
+        let ends_here = fresh && partition.next_offset == next_offset && partition.verify.is_none();
+        if ends_here && partition.is_replaying() && !partition.is_waiting() {
+            // Its last records were lost: what was said of them is nobody's any more.
+            partition.replay = None;
+            self.pump(source, actions);
+        } else if ends_here && partition.is_due(now) {
             self.tell(source, Told::Tick(now), actions);
         }
     }
@@ -239,7 +244,17 @@ impl Worker {
             self.pump(source, actions);
             let id = self.sources.get(source).cloned();
             let Some((id, partition)) = id.zip(self.at(source)) else { continue };
-            if partition.told_time {
+            if partition.is_replaying() && !partition.is_waiting() {
+                // The log may end before what earlier owners have read.
+                if partition.asks_end(wall) {
+                    actions.push(Action::FindEnd(id, partition.next_offset));
+                }
+            } else if partition.lost {
+                // The question may have had no answer.
+                if partition.asked.is_none() && partition.asks_end(wall) {
+                    actions.push(Action::FindRange(id));
+                }
+            } else if partition.told_time {
                 if partition.wants_time(now) {
                     self.tell(source, Told::Tick(now), actions);
                 }
