@@ -13,7 +13,7 @@ use super::content::content;
 use super::group::{Client, Note, SESSION};
 use super::journal::{Flying, Lying, Writer, place};
 use super::keeper::{self, Question};
-use super::world::{Event, Heard, Outside, SECOND, Wire};
+use super::world::{Event, Heard, Outside, SECOND, Wire, shown};
 
 /// After so long a standstill, everything is given up.
 const LEASE: i64 = SESSION / 2;
@@ -394,16 +394,9 @@ impl Member {
     fn signal(&mut self, outside: &mut Outside, signal: Signal<'_>) {
         let mut actions = Vec::new();
         if outside.trace.is_some() {
-            match &signal {
-                Signal::Records(records) => {
-                    let shown: Vec<(u16, i64)> = records.iter().map(|r| (r.source, r.offset)).collect();
-                    outside.note(format!("{:?} < Records {shown:?}", self.writer));
-                }
-                Signal::Clock(_) => {}
-                other => {
-                    let text = format!("{:?} < {other:?}", self.writer);
-                    outside.note(text);
-                }
+            if !matches!(signal, Signal::Clock(_)) {
+                let text = format!("{:?} < {}", self.writer, shown(&signal));
+                outside.note(text);
             }
         }
         self.worker.handle(signal, &mut actions);
@@ -494,7 +487,7 @@ impl Member {
         }
         let lying = Lying { stamp: stamp.clone(), entry, topic, given: now };
         outside.journal.give(self.writer, Flying { ticket, lying });
-        let delay = outside.random.delay(20_000);
+        let delay = outside.random.delay(outside.slow);
         match !outside.calm && outside.random.between(0, 400) == 0 {
             // It will never be written, and neither will what follows it.
             true => {

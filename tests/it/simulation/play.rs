@@ -36,6 +36,7 @@ pub fn play(plan: &Plan, bug: Option<Bug>, traced: bool) -> Outcome {
     let group = Group::new(plan.partitions.iter().cloned(), plan.eager);
     let mut outside = Outside::new(plan.seed, group, bug, traced);
     outside.told_time.insert(Arc::from(STREAMS[1]));
+    outside.slow = plan.slow;
     let limits = Limits::default();
     for partition in &plan.partitions {
         outside.logs.insert(partition.clone(), Log::new());

@@ -21,8 +21,8 @@ pub struct Sink {
     positions: [(usize, Marks); PARTITIONS as usize],
     /// What it was given: per id how often, and what first.
     pub got: BTreeMap<u128, (u64, Arc<Alert>)>,
-    /// Alerts that could have been delivered twice: those of batches without an answer.
-    pub unanswered: u64,
+    /// Alerts that must be delivered once more, and how often: those of batches without an answer.
+    pub unanswered: BTreeMap<u128, u64>,
 }
 
 impl Sink {
@@ -34,8 +34,7 @@ impl Sink {
             false => (outside.random.percent(10), outside.random.percent(4)),
         };
         if !refused {
-            let delivered = self.deliver(at, &outside.journal.partitions[at], outside.bug, !crashed);
-            self.unanswered += if crashed { delivered } else { 0 };
+            self.deliver(at, &outside.journal.partitions[at], outside.bug, !crashed);
         }
         let next = outside.random.delay(SECOND / 5);
         outside.later(next, Event::Sink(number));
@@ -50,22 +49,22 @@ impl Sink {
         }
     }
 
-    fn deliver(&mut self, at: usize, journal: &[Lying], bug: Option<Bug>, answered: bool) -> u64 {
+    fn deliver(&mut self, at: usize, journal: &[Lying], bug: Option<Bug>, answered: bool) {
         let (from, marks) = &mut self.positions[at];
         let mut believed = marks.clone();
         let to = journal.len().min(*from + BATCH);
-        let mut delivered = 0;
         for (offset, lying) in (*from..to).zip(&journal[*from..to]) {
             for alert in heard(&mut believed, lying, offset as i64, bug) {
                 let got = self.got.entry(alert.id).or_insert_with(|| (0, alert.clone()));
                 got.0 += 1;
-                delivered += 1;
+                if !answered {
+                    *self.unanswered.entry(alert.id).or_default() += 1;
+                }
             }
         }
         if answered {
             (*from, *marks) = (to, believed);
         }
-        delivered
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Outside {
     pub told_time: BTreeSet<Arc<str>>,
     pub grace: i64,
     pub tickets: u64,
+    /// How long an entry is mostly on its way to the journal.
+    pub slow: i64,
     /// Commits on their way.
     pub wires: BTreeMap<Writer, VecDeque<Wire>>,
     /// Dead letters that have been written.
@@ -114,6 +116,7 @@ impl Outside {
             told_time: BTreeSet::new(),
             grace: 2 * SECOND,
             tickets: 0,
+            slow: SECOND / 50,
             wires: BTreeMap::new(),
             letters: BTreeSet::new(),
             calm: false,
@@ -139,7 +142,11 @@ impl Outside {
         let ((at, _), event) = self.queue.pop_first()?;
         self.now = at;
         if self.trace.is_some() && !matches!(event, Event::Turn(_) | Event::Beat | Event::Sink(_)) {
-            self.note(format!("{event:?}"));
+            let text = match &event {
+                Event::Hear(writer, Heard::Answer(signal)) => format!("Hear({writer:?}, {})", shown(signal)),
+                event => format!("{event:?}"),
+            };
+            self.note(text);
         }
         Some(event)
     }
@@ -185,5 +192,23 @@ impl Outside {
         }
         let delay = self.random.delay(5_000);
         self.later(delay, Event::Hear(writer, Heard::Committed(wire.partition, accepted)));
+    }
+}
+
+/// A signal for people: without what is long, or stands in no order.
+pub fn shown(signal: &Signal<'_>) -> String {
+    match signal {
+        Signal::Records(records) => {
+            let offsets: Vec<(u16, i64)> =
+                records.iter().map(|record| (record.source, record.offset)).collect();
+            format!("Records {offsets:?}")
+        }
+        Signal::Loaded { partition, tenure, past } => {
+            let from = past.checkpoint.as_ref().map(|saved| saved.next_offset);
+            let (told, said, reach) = (&past.tail.told, past.tail.said.len(), past.tail.reach);
+            format!("Loaded {partition} {tenure}: {from:?} {told:?}, {said} said, to {reach}")
+        }
+        Signal::Published(set) => format!("Published {:x}", set.rules.hash),
+        other => format!("{other:?}"),
     }
 }
