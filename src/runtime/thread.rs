@@ -183,6 +183,7 @@ impl Thread {
         }
         for partition in held {
             self.outbox.forget(&partition);
+            self.commits.forget(&partition);
             self.partitions.set(&partition, Phase::Told);
             self.signal(consumer, Signal::Revoked(partition.clone()), &[]);
             self.signal(consumer, Signal::Assigned(partition), &[]);
@@ -460,7 +461,9 @@ impl Thread {
                 self.keeper.ask(Question::Prune { partition, name }, &self.back);
             }
             Action::Commit { partition, tenure, next_offset, root } => {
-                self.commits.send(consumer, partition, (tenure, next_offset, root));
+                if !self.commits.send(consumer, partition.clone(), (tenure, next_offset, root)) {
+                    self.signal(consumer, Signal::Committed { partition, tenure, accepted: false }, &[]);
+                }
             }
             Action::Seek(partition, to) => {
                 self.partitions.set(&partition, Phase::Seek { to, again: Instant::now() });

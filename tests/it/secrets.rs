@@ -241,7 +241,8 @@ fn a_run_whose_sinks_quote_what_they_are_sent_tells_no_secret() {
     let siem = quoting();
     let config = format!(
         "[kafka]\nbrokers = \"{}\"\n[kafka.settings]\n\"debug\" = \"all\"\n\"sasl.password\" = \"${{env:SECRET}}\"\n\
-         \"ssl.key.password\" = \"${{file:secret}}\"\n[http]\nlisten = \"{listen}\"\n[log]\nlevel = \"trace\"\n\
+         \"ssl.key.password\" = \"${{file:secret}}\"\n[kafka.consumer]\n\"session.timeout.ms\" = 6000\n\
+         \"heartbeat.interval.ms\" = 300\n[http]\nlisten = \"{listen}\"\n[log]\nlevel = \"trace\"\n\
          [sinks.user]\ntype = \"opensearch\"\nurl = \"http://{siem}\"\nuser = \"user\"\npassword = \"${{env:SECRET}}\"\n\
          [sinks.key]\ntype = \"elasticsearch\"\nurl = \"http://{siem}/dead\"\napi_key = \"${{file:secret}}\"\n\
          template = false\ngzip = false\n[sinks.token]\ntype = \"splunk\"\nurl = \"http://{siem}\"\ntoken = \"${{env:SECRET}}\"\n",

@@ -16,16 +16,22 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// Sends a commit, now or once the one before has its answer.
-    pub fn send(&mut self, consumer: &Consumer, partition: PartitionId, commit: Commit) {
+    /// Sends a commit, now or once the one before has its answer. False: it could not be sent, and has none.
+    pub fn send(&mut self, consumer: &Consumer, partition: PartitionId, commit: Commit) -> bool {
         if self.flying.contains_key(&partition) {
             self.waiting.push_back((partition, commit));
-            return;
+            return true;
         }
         let (tenure, next_offset, root) = commit;
         match consumer.commit_root(&partition, next_offset, &root) {
-            Ok(()) => drop(self.flying.insert(partition, tenure)),
-            Err(error) => tracing::error!("committing {partition}: {error}"),
+            Ok(()) => {
+                self.flying.insert(partition, tenure);
+                true
+            }
+            Err(error) => {
+                tracing::error!("committing {partition}: {error}");
+                false
+            }
         }
     }
 

@@ -393,11 +393,9 @@ impl Member {
 
     fn signal(&mut self, outside: &mut Outside, signal: Signal<'_>) {
         let mut actions = Vec::new();
-        if outside.trace.is_some() {
-            if !matches!(signal, Signal::Clock(_)) {
-                let text = format!("{:?} < {}", self.writer, shown(&signal));
-                outside.note(text);
-            }
+        if outside.trace.is_some() && !matches!(signal, Signal::Clock(_)) {
+            let text = format!("{:?} < {}", self.writer, shown(&signal));
+            outside.note(text);
         }
         self.worker.handle(signal, &mut actions);
         for action in actions {
