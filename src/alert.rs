@@ -3,6 +3,8 @@
 //! A *body* is deterministic: same input, same bytes. What is not (detect time, engine version, completeness)
 //! belongs to the envelope, which `encode` puts around it.
 
+pub mod brief;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

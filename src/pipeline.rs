@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::alert::brief;
 use crate::alert::{Alert, At, Blind, Entity, Episode, Evidence, Finding, Reason, Severity, alert_id};
 use crate::detect::baseline::BaselineDetector;
 use crate::detect::codec::Sources;
@@ -480,7 +481,11 @@ impl Slot {
             }
         }
         *self.counters.alerts.entry(finding.severity).or_default() += 1;
-        Some(self.alert(finding, row, folds, sources))
+        let mut alert = self.alert(finding, row, folds, sources);
+        if brief::shorten(&mut alert) {
+            self.counters.blind.add(Reason::Capped, 1);
+        }
+        Some(alert)
     }
 
     fn alert(

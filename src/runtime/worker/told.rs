@@ -254,7 +254,7 @@ impl Worker {
                 if partition.asked.is_none() && partition.asks_end(wall) {
                     actions.push(Action::FindRange(id));
                 }
-            } else if partition.told_time {
+            } else if partition.told_time && partition.moved {
                 if partition.wants_time(now) {
                     self.tell(source, Told::Tick(now), actions);
                 }
@@ -321,7 +321,8 @@ impl Partition {
     fn wants_time(&self, now: Timestamp) -> bool {
         let second = now.0.saturating_sub(self.stream_time.0) >= SECOND;
         let free = self.tenure > 0 && !self.is_waiting() && !self.is_replaying();
-        free && second && (self.moved || self.is_due(now))
+        // Of one that is idle it is not known whether its broker only hangs: that is asked.
+        free && second && self.moved
     }
 
     /// Whether the broker is to be asked for more: once a second, of what was idle for as long.
