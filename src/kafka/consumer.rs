@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
-use super::commit::{CommitQueue, elements};
+use super::commit::CommitQueue;
 use super::complaints::{Complaints, kind};
 use super::settings::config_error;
 use super::{Error, Settings, Topics, explain, root};
@@ -30,17 +30,6 @@ pub enum Note {
     Assigned(Vec<PartitionId>),
     /// No longer ours: not even to commit.
     Revoked(Vec<PartitionId>),
-}
-
-/// What the group keeps of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The partition.
-    pub partition: PartitionId,
-    /// Where reading goes on; none = nothing has been committed.
-    pub next_offset: Option<i64>,
-    /// Where its state lies; none = this version did not say so.
-    pub root: Option<Root>,
 }
 
 /// What the group answered to [`Consumer::commit_root`].
@@ -123,7 +112,6 @@ pub struct Report {
 #[derive(Default)]
 struct Shared {
     notes: Vec<Note>,
-    safe: HashMap<PartitionId, i64>,
     report: Option<Report>,
 }
 
@@ -140,21 +128,6 @@ impl Context {
 
     fn names(&self, list: &TopicPartitionList) -> Vec<PartitionId> {
         list.elements().iter().filter_map(|e| self.topics.partition(e.topic(), e.partition())).collect()
-    }
-
-    /// The last moment at which these partitions are ours to commit. Nobody waits for the answer: the client
-    /// library sends the commit before it tells the group that they are free.
-    fn commit_revoked(&self, consumer: &BaseConsumer<Self>, revoked: &[PartitionId]) {
-        let mut shared = self.shared();
-        let safe: Vec<(PartitionId, i64)> =
-            revoked.iter().filter_map(|p| shared.safe.remove_entry(p)).collect();
-        drop(shared);
-        let list = offsets(&self.topics, &safe);
-        if list.count() > 0
-            && let Err(error) = consumer.commit(&list, CommitMode::Async)
-        {
-            tracing::warn!(target: "kafka", "the last commit before partitions were handed on: {error}");
-        }
     }
 }
 
@@ -196,7 +169,6 @@ impl ConsumerContext for Context {
             self.said("taking over partitions", assigned.and(paused));
             self.shared().notes.push(Note::Assigned(partitions));
         } else {
-            self.commit_revoked(consumer, &partitions);
             let freed = match cooperative {
                 true => consumer.incremental_unassign(list),
                 false => consumer.unassign(),
@@ -222,18 +194,6 @@ fn begin(list: &mut TopicPartitionList) -> Result<(), KafkaError> {
         0 => Ok(()),
         _ => list.set_all_offsets(Offset::Beginning),
     }
-}
-
-fn offsets(topics: &Topics, pairs: &[(PartitionId, i64)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(pairs.len());
-    for (partition, offset) in pairs {
-        if let Some(topic) = topics.topic(&partition.stream)
-            && let Err(error) = list.add_partition_offset(topic, partition.index, Offset::Offset(*offset))
-        {
-            tracing::error!(target: "kafka", "offset {offset} of {partition}: {error}");
-        }
-    }
-    list
 }
 
 /// A line of the client library, at its level.
@@ -393,29 +353,6 @@ impl Consumer {
         self.inner.context().shared().report.take()
     }
 
-    /// Sets what would be committed should the partition be taken away; none forgets it.
-    pub fn safe(&self, partition: &PartitionId, offset: Option<i64>) {
-        let mut shared = self.inner.context().shared();
-        match offset {
-            Some(offset) => shared.safe.insert(partition.clone(), offset),
-            None => shared.safe.remove(partition),
-        };
-    }
-
-    /// Commits next offsets. Only for partitions whose revocation has not been noted, and only on this
-    /// thread: the group refuses strangers, never its own members.
-    ///
-    /// Without `wait` nobody learns whether it worked; a commit that is lost costs reading some records
-    /// again. With it, this blocks until the group answers.
-    pub fn commit(&self, pairs: &[(PartitionId, i64)], wait: bool) -> Result<(), Error> {
-        let list = offsets(&self.topics, pairs);
-        if list.count() == 0 {
-            return Ok(());
-        }
-        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        self.inner.commit(&list, mode).map_err(|error| Error::new(kind(&error)))
-    }
-
     /// Commits the next offset of a partition with the place of its state, without waiting: the answer comes
     /// from [`committed_results`]. To be called again for a partition only after its answer, and only for
     /// partitions whose revocation has not been noted.
@@ -436,34 +373,6 @@ impl Consumer {
             Some(Committed { partition, next_offset: element.offset, result })
         };
         self.inner.poll_commits().into_iter().filter_map(answer).collect()
-    }
-
-    /// What the group has committed, by partition. Blocks for `timeout` at most.
-    pub fn committed(&self, partitions: &[PartitionId], timeout: Duration) -> Result<Vec<Position>, Error> {
-        let list = self.list(partitions);
-        let list = self.inner.committed_offsets(list, timeout).map_err(|error| Error::new(kind(&error)))?;
-        let mut found = Vec::with_capacity(partitions.len());
-        for element in elements(&list) {
-            element.result.map_err(|code| Error::new(explain(code)))?;
-            if let Some(partition) = self.topics.partition(&element.topic, element.index) {
-                let next_offset = (element.offset >= 0).then_some(element.offset);
-                let root = root::read(&element.metadata);
-                if root.is_none() && !element.metadata.is_empty() {
-                    let metadata = &element.metadata;
-                    tracing::warn!(
-                        "{partition}: the group keeps {metadata:?}, which this version did not write"
-                    );
-                }
-                found.push(Position { partition, next_offset, root });
-            }
-        }
-        Ok(found)
-    }
-
-    /// The oldest offset that the broker holds, and the next it will give. Blocks for `timeout` at most.
-    pub fn range(&self, partition: &PartitionId, timeout: Duration) -> Result<(i64, i64), Error> {
-        let topic = self.topic(partition)?;
-        self.inner.fetch_watermarks(topic, partition.index, timeout).map_err(|error| Error::new(kind(&error)))
     }
 
     /// Seeks, then lets records come. An error is usual directly after an assignment: again a little later.

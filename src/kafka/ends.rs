@@ -4,39 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::complaints::kind;
-use super::consumer::log;
 use super::settings::config_error;
+use super::silent::Silent;
 use super::{Error, Settings, Topics};
 use crate::event::PartitionId;
 
-struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    // The workers' clients see the same, and say it.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "kafka", "{error}: {reason}");
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-}
-
 /// A client that asks for ends. Of its own: a question that is not answered in time drops the connection.
 pub struct Ends {
-    client: BaseProducer<Context>,
+    client: BaseProducer<Silent>,
     topics: Arc<Topics>,
 }
 
@@ -44,7 +22,7 @@ impl Ends {
     /// Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &Settings, topics: &Arc<Topics>) -> Result<Ends, Error> {
         let client =
-            settings.admin_config().create_with_context(Context).map_err(|error| config_error(&error))?;
+            settings.admin_config().create_with_context(Silent).map_err(|error| config_error(&error))?;
         Ok(Ends { client, topics: topics.clone() })
     }
 

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::complaints::kind;
-use super::consumer::log;
 use super::settings::config_error;
+use super::silent::Silent;
 use super::{Error, Settings, explain};
 use crate::diagnostic::nearest;
 use crate::event::Timestamp;
@@ -53,24 +51,9 @@ pub struct Taken {
     pub payload: Vec<u8>,
 }
 
-struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    // What fails is said by the read that failed.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "kafka", "{error}: {reason}");
-    }
-}
-
-impl ConsumerContext for Context {}
-
 /// The part of a topic that is being read.
 pub struct Excerpt {
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Silent>,
     topic: String,
     brokers: String,
     partitions: usize,
@@ -97,8 +80,8 @@ impl Excerpt {
         part: Part,
         only: impl FnOnce(i32) -> Option<i32>,
     ) -> Result<Excerpt, Error> {
-        let consumer: BaseConsumer<Context> =
-            settings.excerpt_config().create_with_context(Context).map_err(|error| config_error(&error))?;
+        let consumer: BaseConsumer<Silent> =
+            settings.excerpt_config().create_with_context(Silent).map_err(|error| config_error(&error))?;
         let mut partitions = partitions(&consumer, settings, topic)?;
         let only = only(i32::try_from(partitions.len()).unwrap_or(i32::MAX));
         partitions.retain(|partition| only.is_none_or(|only| only == *partition));
@@ -278,7 +261,7 @@ fn is_passing(error: &KafkaError) -> bool {
 }
 
 /// The numbers of a topic's partitions.
-fn partitions(consumer: &BaseConsumer<Context>, settings: &Settings, topic: &str) -> Result<Vec<i32>, Error> {
+fn partitions(consumer: &BaseConsumer<Silent>, settings: &Settings, topic: &str) -> Result<Vec<i32>, Error> {
     // All topics: asking for one by name would make some brokers create it.
     let all =
         consumer.fetch_metadata(None, PATIENCE).map_err(|error| no_answer(&settings.brokers, &error))?;

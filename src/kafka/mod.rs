@@ -19,6 +19,7 @@ pub mod root;
 pub mod scout;
 pub mod security;
 pub mod settings;
+mod silent;
 pub mod tail;
 pub mod topics;
 
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use rdkafka::error::RDKafkaErrorCode;
 
 pub use complaints::Complaints;
-pub use consumer::{Committed, Consumer, Message, Note, Polled, Position};
+pub use consumer::{Committed, Consumer, Message, Note, Polled};
 pub use ends::Ends;
 pub use excerpt::{Excerpt, Part, Taken};
 pub use ledger::Ledger;

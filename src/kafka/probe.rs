@@ -5,36 +5,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::consumer::log;
 use super::settings::config_error;
+use super::silent::Silent;
 use super::{Error, Settings, Topics};
 use crate::event::PartitionId;
 
-pub(super) struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    // The workers' clients see the same, and say it.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "kafka", "{error}: {reason}");
-    }
-}
-
-impl ConsumerContext for Context {}
-
 /// The consumer that looks.
 pub struct Probe {
-    inner: BaseConsumer<Context>,
+    inner: BaseConsumer<Silent>,
     topics: Arc<Topics>,
 }
 
@@ -42,7 +25,7 @@ impl Probe {
     /// Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &Settings, topics: &Arc<Topics>) -> Result<Probe, Error> {
         let inner =
-            settings.probe_config().create_with_context(Context).map_err(|error| config_error(&error))?;
+            settings.probe_config().create_with_context(Silent).map_err(|error| config_error(&error))?;
         Ok(Probe { inner, topics: topics.clone() })
     }
 

@@ -8,14 +8,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::commit::elements;
 use super::complaints::kind;
-use super::probe::Context;
 use super::settings::config_error;
+use super::silent::Silent;
 use super::{Error, Settings, Topics, explain, root};
 use crate::event::{PartitionId, Root};
 
 /// The client.
 pub struct Scout {
-    inner: BaseConsumer<Context>,
+    inner: BaseConsumer<Silent>,
     topics: Arc<Topics>,
 }
 
@@ -23,7 +23,7 @@ impl Scout {
     /// Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &Settings, topics: &Arc<Topics>) -> Result<Scout, Error> {
         let inner =
-            settings.probe_config().create_with_context(Context).map_err(|error| config_error(&error))?;
+            settings.probe_config().create_with_context(Silent).map_err(|error| config_error(&error))?;
         Ok(Scout { inner, topics: topics.clone() })
     }
 

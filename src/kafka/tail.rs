@@ -4,39 +4,22 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::complaints::kind;
-use super::consumer::log;
 use super::settings::config_error;
+use super::silent::Silent;
 use super::{Error, Settings};
 
 /// How long one poll may take: a time-out is noticed that late at most.
 const POLL: Duration = Duration::from_millis(100);
 
-struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    // What fails is said by the read that failed.
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "kafka", "{error}: {reason}");
-    }
-}
-
-impl ConsumerContext for Context {}
-
 /// A reader of the journal, to be used again and again.
 pub struct Tail {
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Silent>,
     topic: String,
 }
 
@@ -44,7 +27,7 @@ impl Tail {
     /// Under a client name. Talks to nobody yet: errors are those of settings.
     pub fn open(settings: &Settings, name: &str) -> Result<Tail, Error> {
         let consumer =
-            settings.tail_config(name).create_with_context(Context).map_err(|error| config_error(&error))?;
+            settings.tail_config(name).create_with_context(Silent).map_err(|error| config_error(&error))?;
         Ok(Tail { consumer, topic: settings.journal() })
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::kafka::Scout;
 use crate::kafka::mock::Mock;
 
 #[test]
@@ -26,9 +27,9 @@ fn a_root_is_kept_beside_the_offset() {
     let mock = Mock::start().unwrap();
     mock.create_topic("cars", 3).unwrap();
     mock.commit("fleetwarden", "cars", 2, 9);
-    let topics = Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap();
+    let names = Arc::new(Topics::new([(Arc::from("telemetry"), "cars".to_string())]).unwrap());
     let settings = Settings::new(mock.brokers());
-    let consumer = Consumer::open(&settings, &Arc::new(topics), &Arc::default(), "test").unwrap();
+    let consumer = Consumer::open(&settings, &names, &Arc::default(), "test").unwrap();
     let id = |index| PartitionId { stream: "telemetry".into(), index };
     let root = Root { checkpoint: Some("a/b".into()), journal: 5, epoch: 7 };
     while consumer.notes().is_empty() {
@@ -41,9 +42,9 @@ fn a_root_is_kept_beside_the_offset() {
         answers = consumer.committed_results();
     }
     assert_eq!(answers, [Committed { partition: id(0), next_offset: 42, result: Ok(()) }]);
-    let found = consumer.committed(&[id(0), id(1), id(2)], Duration::from_secs(10)).unwrap();
-    let at = |index, next_offset, root| Position { partition: id(index), next_offset, root };
-    assert_eq!(found, [at(0, Some(42), Some(root)), at(1, None, None), at(2, Some(9), None)]);
+    let scout = Scout::open(&settings, &names).unwrap();
+    let found = |index| scout.root(&id(index), Duration::from_secs(10)).unwrap();
+    assert_eq!([found(0), found(1), found(2)], [(Some(42), Some(root)), (None, None), (Some(9), None)]);
     let strange = PartitionId { stream: "other".into(), index: 0 };
     let root = Root { checkpoint: Some("ä".into()), journal: 5, epoch: 7 };
     assert!(consumer.commit_root(&strange, 1, &root).is_err());
