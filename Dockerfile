@@ -22,6 +22,9 @@ COPY --from=build /usr/local/bin/fleetwarden /usr/local/bin/fleetwarden
 COPY rules /etc/fleetwarden/rules
 COPY schemas /etc/fleetwarden/schemas
 COPY fleetwarden.toml /etc/fleetwarden/fleetwarden.toml
+# Where `[checkpoints] url = "state"` lies: all processes of a group must see the same, so mount one there.
+RUN install -d -o fleetwarden /etc/fleetwarden/state
+VOLUME /etc/fleetwarden/state
 USER fleetwarden
 WORKDIR /etc/fleetwarden
 EXPOSE 9464

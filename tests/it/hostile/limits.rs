@@ -7,7 +7,8 @@ use arrow::record_batch::RecordBatch;
 use fleetwarden::alert::Reason;
 use fleetwarden::detect::codec::{Reader, Sources};
 use fleetwarden::detect::memory::KeyState;
-use fleetwarden::event::{Limits, PartitionId};
+use fleetwarden::event::{Limits, PartitionId, Stamp, Timestamp};
+use fleetwarden::journal::{self, Entry, Written};
 use fleetwarden::pipeline::Pipeline;
 use fleetwarden::runtime::worker::{Action, Exchange, Signal, Worker};
 
@@ -189,6 +190,22 @@ fn a_live_start_is_cold_and_a_replay_is_not() {
         let counted = worker.totals().rules.get("r").map_or(0, |rule| rule.blind.get(Reason::ColdStart));
         assert_eq!(counted, times, "{exchange:?}");
     }
+}
+
+#[test]
+fn a_key_as_long_as_a_record_makes_an_alert_that_the_journal_takes() {
+    let engine = engine(&[("r", over("t", "[match]\nwhere = \"i > 5\"\nkey = [\"k\"]\n"))]);
+    let long = "\\u0001".repeat(100_000);
+    let run = engine.run(&[live(0, &long, r#","i":9"#), live(1, "a", r#","i":9"#)], 9, false);
+    assert_eq!(run.alerts.len(), 2);
+    for alert in &run.alerts {
+        let source = PartitionId { stream: Arc::from("t"), index: 0 };
+        let stamp = Stamp { source, epoch: 1, seq: 1 };
+        let entry = Entry::Alerts { through: 1, more: false, alerts: vec![alert.clone()] };
+        let written = Written { stamp, written: Timestamp(0), engine: String::new(), entry };
+        assert!(journal::encode(&written).len() < 1 << 20);
+    }
+    assert_eq!(only(&engine, &[live(0, &long, r#","i":9"#)]), [(Reason::Capped, 1)]);
 }
 
 /// The group gives a worker a partition of which nothing is known.
