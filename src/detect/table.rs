@@ -15,7 +15,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use hashbrown::HashTable;
 
 use crate::alert::{Blind, Reason};
-use crate::event::key::spread;
+use crate::event::key::{self, spread};
 use crate::event::{Key, Timestamp, Value};
 
 use super::codec::{Reader, Sources, Writer};
@@ -246,7 +246,10 @@ impl<S> KeyTable<S> {
         if self.index.len() >= self.cap && !self.make_room(blind) {
             return None;
         }
-        let (values, state) = new();
+        let (mut values, state) = new();
+        if key::shorten(&mut values) {
+            blind.add(Reason::Capped, 1);
+        }
         let at = self.admit(key, KeyValues::new(&values), state, true);
         self.slots.get_mut(at)
     }

@@ -139,6 +139,26 @@ impl Hasher for Spread {
     }
 }
 
+/// Bytes of one text of a key that are remembered at most: whoever writes records writes keys, and a limit on their
+/// number alone bounds no memory.
+const REMEMBERED: usize = 1024;
+
+/// Cuts long texts among the values of a key, and puts behind each the hash of the whole, so that two that begin
+/// alike stay two; whether anything was cut. The key's own hash is that of the whole values.
+pub fn shorten(values: &mut [Value]) -> bool {
+    let mut cut = false;
+    for value in values {
+        let Value::Text(text) = value else { continue };
+        if text.len() > REMEMBERED {
+            let end = (0..=REMEMBERED).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            let whole = Key::of(std::slice::from_ref(&Value::Text(text.clone()))).0;
+            *value = Value::text(format!("{}…{whole:032x}", text.get(..end).unwrap_or_default()));
+            cut = true;
+        }
+    }
+    cut
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +180,17 @@ mod tests {
         let bytes = b"\x03\x02\0\0\0\0\0\0\0V1\x02\x27\0\0\0\0\0\0\0";
         let hasher = SipHasher24::new_with_keys(0x666c_6565_7477_6172, 0x6465_6e2d_6b65_7931);
         assert_eq!(key.0, hasher.hash(bytes).as_u128());
+    }
+
+    #[test]
+    fn long_texts_of_a_key_are_cut_and_stay_apart() {
+        let long = |end: &str| Value::text(format!("{}{end}", "é".repeat(600)));
+        let mut values = [Value::Int(7), long("a"), long("b"), Value::text("short")];
+        assert!(shorten(&mut values));
+        assert_ne!(values[1], values[2]);
+        assert_eq!((&values[0], &values[3]), (&Value::Int(7), &Value::text("short")));
+        let Value::Text(text) = &values[1] else { panic!("{values:?}") };
+        assert!(text.len() <= REMEMBERED + 3 + 32, "{}", text.len());
+        assert!(!shorten(&mut [Value::text("x".repeat(REMEMBERED)), Value::Null]));
     }
 }
