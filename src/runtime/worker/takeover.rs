@@ -217,7 +217,10 @@ impl Worker {
     /// Has a partition read from where it stands: from the record before it, if that is known.
     pub(super) fn read_on(&mut self, source: usize, actions: &mut Vec<Action>) {
         let Some(id) = self.sources.get(source).cloned() else { return };
+        let wall = self.wall;
         let Some(partition) = self.at(source) else { return };
+        // It is given a second to come before anybody asks where it stays.
+        partition.asked_end = wall;
         partition.verify = partition.previous.map(|hash| (partition.next_offset - 1, hash));
         let from = partition.verify.map_or(partition.next_offset, |(offset, _)| offset);
         actions.push(Action::Seek(id, from));

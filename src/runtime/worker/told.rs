@@ -244,15 +244,16 @@ impl Worker {
             self.pump(source, actions);
             let id = self.sources.get(source).cloned();
             let Some((id, partition)) = id.zip(self.at(source)) else { continue };
-            if partition.is_replaying() && !partition.is_waiting() {
+            if partition.lost || partition.verify.is_some() {
+                // The question may have had no answer. Or the log has lost its last record: where that stood there
+                // is nothing, and of that nothing is heard.
+                if partition.asked.is_none() && partition.asks_end(wall) {
+                    actions.push(Action::FindRange(id));
+                }
+            } else if partition.is_replaying() && !partition.is_waiting() {
                 // The log may end before what earlier owners have read.
                 if partition.asks_end(wall) {
                     actions.push(Action::FindEnd(id, partition.next_offset));
-                }
-            } else if partition.lost {
-                // The question may have had no answer.
-                if partition.asked.is_none() && partition.asks_end(wall) {
-                    actions.push(Action::FindRange(id));
                 }
             } else if partition.told_time && partition.moved {
                 if partition.wants_time(now) {
