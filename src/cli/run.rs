@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::shelf::Folders;
@@ -33,6 +35,12 @@ pub struct RunArgs {
 
 /// Runs until SIGTERM or SIGINT. 1: problems in rules or schemas; 2: in the configuration, or around us.
 pub fn run(args: &RunArgs) -> Exit {
+    let started = Arc::new(AtomicBool::new(false));
+    let runtime = match edges() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error.to_string()),
+    };
+    end_at_once_until(&started, &runtime);
     let config = match config::load(&args.config) {
         Ok(config) => config,
         Err(refused) => {
@@ -45,7 +53,9 @@ pub fn run(args: &RunArgs) -> Exit {
         Err(exit) => return exit,
     };
     log(&config.log);
-    match start(config, loaded, args.cold) {
+    let running = start(config, loaded, args.cold, runtime);
+    started.store(true, Ordering::Relaxed);
+    match running {
         Ok(running) => finish(running),
         Err(error) => super::fail(&error.to_string()),
     }
@@ -65,10 +75,30 @@ pub(super) fn log(log: &config::Log) {
     }
 }
 
-fn start(config: Config, loaded: Rules, cold: bool) -> Result<Running, Error> {
+/// Until something is owned there is nothing to save: whoever asks this process to end is obeyed at once, and
+/// that is no failure.
+fn end_at_once_until(started: &Arc<AtomicBool>, runtime: &tokio::runtime::Runtime) {
+    let started = started.clone();
+    let entered = runtime.enter();
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    drop(entered);
+    let listen = async move {
+        terminate.recv().await;
+        if !started.load(Ordering::Relaxed) {
+            std::process::exit(0);
+        }
+    };
+    runtime.spawn(listen);
+}
+
+fn start(
+    config: Config,
+    loaded: Rules,
+    cold: bool,
+    runtime: tokio::runtime::Runtime,
+) -> Result<Running, Error> {
     let sinks = sinks(&config)?;
     let read = streams(&config, &loaded.schemas, &loaded.rules)?;
-    let runtime = edges()?;
     let (found, journal) = {
         let cluster = Cluster::open(&config.kafka, runtime.handle())?;
         let found = topics(&cluster, &config.kafka, &read)?;

@@ -117,8 +117,10 @@ class Chaos:
         else:
             member.state = "dead"
             self.restarts += 1
+            # Until its first line runs, a process cannot do anything about a signal.
+            unborn = time.monotonic() - member.since < 0.5
             code = member.signal(signal.SIGTERM, 30)
-            if code != 0:
+            if code != 0 and not (unborn and code == -signal.SIGTERM):
                 self.bad_exits.append(f"{member.name} ended with {code} on SIGTERM")
             self.after(time.monotonic(), self.dice.uniform(0, 1), member.begin)
 
